@@ -1,0 +1,430 @@
+"""The border to a store: the verbs as inert records, their answers, and the Broker protocol that runs them.
+
+One place retries, numbers, traces and injects faults, because a verb does nothing by itself. Durations and moments are
+milliseconds; `queue` is always `namespace:queue`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from surefoot.core.errors import StoreError
+from surefoot.core.job import NO_COUNTS, Counts, Due, Leased, NewJob
+from surefoot.core.names import State
+from surefoot.core.transition import KEEP_MS, Transition
+
+T = TypeVar("T")
+
+PUT_LIMIT = 500
+"""The most jobs in one Put."""
+VERB_LIMIT = 1_000
+"""The most ids or transitions in any other verb."""
+BYTES_LIMIT = 4 << 20
+"""The most bytes of envelopes, results and errors in one verb; a single larger item travels alone."""
+
+FLOOR_MS = 12_000
+
+
+class Verb(msgspec.Struct, Generic[T], frozen=True):
+    """One thing a broker does to one queue. `T` is the type of its answer."""
+
+    queue: str
+
+
+PutWord: TypeAlias = Literal["created", "exists", "taken", "replaced", "full"]
+Verdict: TypeAlias = Literal["applied", "fenced", "cancelled"]
+CancelWord: TypeAlias = Literal["cancelled", "requested", "finished"]
+
+
+class PutAnswer(msgspec.Struct, frozen=True):
+    """What became of one job of a put. `other`: the holder of the key (taken), or who lost it (replaced)."""
+
+    word: PutWord
+    other: str | None = None
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """What a claim brought. `now_ms`: the store's time; `wait_ms`: how long an idle worker may sleep (>= 1).
+
+    `parking`: something is parked here; `chores`: it is time to prune; `orphans`: ids buried because their body was
+    gone.
+    `recovered`: how many of `jobs` came from an ended lease (they are the first).
+    """
+
+    now_ms: int
+    wait_ms: int
+    paused: bool
+    jobs: list[Leased]
+    parking: bool = False
+    chores: bool = False
+    orphans: tuple[str, ...] = ()
+    recovered: int = 0
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """One lease to renew; `note` (progress as codec.Note) is stored with it if given."""
+
+    id: str
+    token: str
+    note: bytes | None = None
+
+
+class Hold(msgspec.Struct, frozen=True):
+    """The answer for one lease: still held (`held`), and whether somebody asked to cancel the job (a reason, or None)."""
+
+    held: bool
+    cancel: str | None = None
+
+
+class Requeued(msgspec.Struct, frozen=True):
+    """requeued, taken (its key is held by `other`, it stays dead), or not_dead."""
+
+    word: Literal["requeued", "taken", "not_dead"]
+    other: str | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the store knows of one job. `errors` are lines of JSON, newest first; moments are milliseconds or None.
+
+    `due_ms` is the time it waits for, while scheduled. `started_ms`, `caller`: the running or the last run.
+    `reason`: why it
+    is parked, dead or cancelled. `cancel`: the reason of a cancel request that a running job has not met yet.
+    `behind`: how many pending jobs come before it, if asked.
+    """
+
+    id: str
+    state: State
+    enqueued_ms: int
+    body: bytes
+    priority: int
+    key: str | None
+    counts: Counts = NO_COUNTS
+    due_ms: int | None = None
+    lease_ms: int | None = None
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    caller: str | None = None
+    reason: str | None = None
+    parked_ms: int | None = None
+    cancel: str | None = None
+    note: bytes | None = None
+    errors: tuple[bytes, ...] = ()
+    result: bytes | None = None
+    behind: int | None = None
+
+
+Cursor: TypeAlias = str
+"""Where a page ended; opaque to everybody but the broker that made it."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some records, newest first, and where to go on; `cursor` is None at the end."""
+
+    records: list[Record]
+    cursor: Cursor | None
+
+
+class Presence(msgspec.Struct, frozen=True):
+    """One worker as the store knows it: `presence` is the JSON of its last beat."""
+
+    caller: str
+    seen_ms: int
+    presence: bytes
+
+
+class MinuteRow(msgspec.Struct, frozen=True):
+    """What happened in one minute of store time (`minute` = ms // 60,000)."""
+
+    minute: int
+    enqueued: int = 0
+    completed: int = 0
+    failed: int = 0
+    retried: int = 0
+    dead: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    recovered: int = 0
+
+
+class CronState(msgspec.Struct, frozen=True):
+    """What the store keeps of a cron entry: its last tick, and since when and why it is paused."""
+
+    last_ms: int | None = None
+    paused_ms: int | None = None
+    reason: str | None = None
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """The queue in numbers. `oldest_ms`: age of the pending job that was enqueued first among the next ones, None if
+    none.
+    """
+
+    now_ms: int
+    scheduled: int
+    pending: int
+    parked: int
+    processing: int
+    dead: int
+    ended_leases: int
+    oldest_ms: int | None
+    paused_ms: int | None
+    pause_reason: str | None
+    max_length: int | None
+    epoch: str
+    workers: tuple[Presence, ...]
+    minutes: tuple[MinuteRow, ...]
+    totals: Mapping[str, int]
+    crons: Mapping[str, CronState]
+
+
+class Config(msgspec.Struct, frozen=True):
+    """What is set on the queue now."""
+
+    paused: str | None
+    paused_ms: int | None
+    max_length: int | None
+
+
+# Numbered verbs: a repeat is answered from memory.
+
+
+class Put(Verb[list[PutAnswer]], frozen=True):
+    """Store jobs; each stands alone. Atomic. Repeat: the stored answer. Full store: StoreError, nothing stored."""
+
+    jobs: tuple[NewJob, ...]
+    max_length: int | None = None
+    keep_ms: int | None = KEEP_MS
+
+
+class Claim(Verb[Claimed], frozen=True):
+    """Recover, promote, then lease up to `want` jobs. Atomic. Repeat: the same jobs, as far as still held.
+
+    `trust_ms`: the latest store time that the worker believes; 0 recovers nothing. `reasons`: parked reasons that it
+    can serve.
+    `want` 0 frees the caller's watch and passes a wake-up on.
+    """
+
+    want: int
+    lease_ms: int
+    trust_ms: int
+    floor_ms: int = FLOOR_MS
+    reasons: tuple[str, ...] = ()
+
+
+class Settle(Verb[list[Verdict]], frozen=True):
+    """Apply transitions, each fenced by its token. Atomic. Repeat: the same verdicts. Unknown id: fenced."""
+
+    transitions: tuple[Transition, ...]
+
+
+class Cancel(Verb[list[CancelWord]], frozen=True):
+    """End waiting jobs as cancelled, ask running ones. Atomic. Repeat: the stored answer. Dead, kept, unknown:
+    finished.
+    """
+
+    ids: tuple[str, ...]
+    reason: str = ""
+    keep_ms: int | None = KEEP_MS
+    who: str = ""
+
+
+class Requeue(Verb[list[Requeued]], frozen=True):
+    """Dead jobs back to pending: failures and crashes start at 0, runs go on. Atomic. Repeat: the stored answer."""
+
+    ids: tuple[str, ...]
+    who: str = ""
+
+
+class Move(Verb[list[bool]], frozen=True):
+    """Another due time for waiting jobs. Atomic. Repeat: the stored answer. Running, dead, finished, unknown: False."""
+
+    ids: tuple[str, ...]
+    due: Due
+
+
+class Amend(Verb[Literal["amended", "not_dead"]], frozen=True):
+    """Another envelope for a dead job. Atomic. Repeat: the stored answer. Full store: StoreError, nothing changed."""
+
+    id: str
+    envelope: bytes
+    who: str = ""
+
+
+class Delete(Verb[list[bool]], frozen=True):
+    """Forget jobs in any place but a lease. Atomic. Repeat: the stored answer. Running or unknown: False."""
+
+    ids: tuple[str, ...]
+    who: str = ""
+
+
+TickWord: TypeAlias = Literal["created", "exists", "taken", "replaced", "full", "past", "early", "paused"]
+
+
+class Tick(Verb[TickWord], frozen=True):
+    """Fire one tick of a cron entry once, whoever asks. Atomic. Repeat: the stored answer."""
+
+    name: str
+    tick_ms: int
+    job: NewJob
+
+
+# Verbs without a number: a repeat is harmless.
+
+
+class Extend(Verb[list[Hold]], frozen=True):
+    """Renew leases, store their notes, learn of cancel requests. Never shortens a lease. An ended lease that nobody
+    took is good.
+    """
+
+    leases: tuple[Lease, ...]
+    lease_ms: int
+
+
+class Configure(Verb[Config], frozen=True):
+    """Set what is given, answer what is set now. `paused` None resumes. `cron`: an entry's name and its pause reason
+    or None.
+    """
+
+    paused: str | None | UnsetType = UNSET
+    max_length: int | None | UnsetType = UNSET
+    cron: tuple[str, str | None] | UnsetType = UNSET
+    who: str = ""
+
+
+class Beat(Verb[str], frozen=True):
+    """Say that a worker lives. `worker` is the caller of its turns. Answers the epoch: another one means an emptied
+    store.
+    """
+
+    worker: str
+    presence: bytes
+
+
+class Prune(Verb[int], frozen=True):
+    """Forget what is over: dead letters beyond count or age (only where given), kept outcomes, periods, workers
+    unseen for
+    10 min; bury jobs parked for an unknown task for too long. Answers how many; fewer than `limit` means done.
+    """
+
+    dead_max: int | None = None
+    dead_age_ms: int | None = None
+    unknown_ms: int = 86_400_000
+    limit: int = 100
+
+
+class Get(Verb[list[Record | None]], frozen=True):
+    """What the store knows of these ids; None for one it does not know. `behind` also counts the pending jobs before
+    each.
+    """
+
+    ids: tuple[str, ...]
+    behind: bool = False
+
+
+class Find(Verb[Page], frozen=True):
+    """A page of records, newest first in a state; without a state the places in turn. `key` (`<task> <key>`) finds
+    its holder.
+    """
+
+    state: State | None = None
+    cursor: Cursor | None = None
+    limit: int = 100
+    key: str | None = None
+
+
+class Stats(Verb[QueueStats], frozen=True):
+    """The queue in numbers, with the last `minutes` (at most 1,440) and what is kept of the named cron entries."""
+
+    minutes: int = 60
+    crons: tuple[str, ...] = ()
+
+
+class Queues(Verb[list[str]], frozen=True):
+    """The names of all queues of a namespace that were ever written (`queue` is `namespace:`, nothing after it)."""
+
+
+NUMBERED = (Put, Claim, Settle, Cancel, Requeue, Move, Amend, Delete, Tick)
+READS = (Get, Find, Stats, Queues)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One round trip: verbs in order, at most one of a kind a queue, under one number of one caller.
+
+    `tag` is the same in the repeats of this call and new in every other. `now` (ms) is for tests: the store's clock
+    otherwise.
+    """
+
+    caller: str
+    number: int
+    tag: str
+    verbs: tuple[Verb[Any], ...]
+    now: int | None = None
+
+
+class Refused(Exception):
+    """The store refuses a call number: two senders use one caller ("CALLER"), or a lower number came late ("STALE")."""
+
+    def __init__(self, word: Literal["CALLER", "STALE"]) -> None:
+        super().__init__(word)
+        self.word = word
+
+
+class NoRoom(StoreError):
+    """The store is full (disk, memory): nothing was written. Whatever shrinks it is still possible."""
+
+
+class NoAnswer(Exception):
+    """The call may or may not have been executed: send it again under the same number."""
+
+
+class Broker(Protocol):
+    """A store as everybody else sees it.
+
+    `run` and `run_sync` answer a list as long as the verbs: each item is the verb's answer, or the exception
+    (StoreError,
+    Refused) that this verb alone met. They raise NoAnswer if the whole call may or may not have been executed,
+    StoreUnavailable if it certainly was not, StoreUnsuitable if the store must not be used.
+    """
+
+    @property
+    def address(self) -> str:
+        """The store's URL without passwords."""
+
+    async def run(self, call: Call) -> list[Any]:
+        """Run one call from the running event loop."""
+
+    def run_sync(self, call: Call, *, urgent: bool = False) -> list[Any]:
+        """Run one call from any thread; an `urgent` one (the keeper's) goes before all that waits."""
+
+    async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
+        """Wait for a wake-up of any of these queues: True if one came, False after the time. Cancelling loses no wake-up.
+
+        Each `listener` (a worker) hears every wake-up once, also one that came between two of its waits.
+        """
+
+    async def ended(self, queue: str, id: str, seconds: float) -> None:
+        """Return soon after this job ended, or after the time. A hint: it may return early, and the caller asks `get`."""
+
+    async def close(self) -> None:
+        """Close connections of the running loop."""
+
+    def close_sync(self) -> None:
+        """Close everything; a later call opens again."""
+
+
+def counted(call: Call) -> None:
+    """Assert what the client promises: bounded verbs, and at most one of a kind a queue (a second would be lost)."""
+    seen: set[tuple[type[Any], str]] = set()
+    for verb in call.verbs:
+        kind = (type(verb), verb.queue)
+        assert kind not in seen, f"two {type(verb).__name__} for {verb.queue} in one call"
+        seen.add(kind)
+        match verb:
+            case Put(jobs=jobs):
+                assert len(jobs) <= PUT_LIMIT, f"{len(jobs)} jobs in one Put; the most is {PUT_LIMIT}"
+            case Settle(transitions=items) | Extend(leases=items):
+                assert len(items) <= VERB_LIMIT, f"{len(items)} items in one verb; the most is {VERB_LIMIT}"
+            case Cancel(ids=ids) | Requeue(ids=ids) | Move(ids=ids) | Delete(ids=ids) | Get(ids=ids):
+                assert len(ids) <= VERB_LIMIT, f"{len(ids)} ids in one verb; the most is {VERB_LIMIT}"

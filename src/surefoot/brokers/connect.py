@@ -1,0 +1,167 @@
+"""From a URL to the broker of its store: reads and checks the URL, and keeps one broker a store and process.
+
+Opens nothing, and never shows a password.
+"""
+
+import math
+import os
+import re
+from typing import Final, Literal, TypeAlias
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
+
+from surefoot.brokers.broker import Broker
+from surefoot.core.errors import ConfigError
+from surefoot.core.names import did_you_mean, is_namespace
+
+MEMORY: Final = ":memory:"
+TIMEOUT_S: Final = 5.0
+BUSY_TIMEOUT_S: Final = 30.0
+
+_SERVERS: Final = ("redis", "rediss", "valkey", "valkeys")
+_SCHEMES: Final = (
+    "sqlite", *_SERVERS, "unix", *[f"{server}+{kind}" for server in _SERVERS for kind in ("sentinel", "cluster")],
+)  # fmt: skip
+_KEYS: Final = ("namespace", "timeout")
+_FILE_KEYS: Final = (*_KEYS, "synchronous", "busy_timeout")
+_SOCKET_KEYS: Final = (*_KEYS, "db")
+# Rather too much than too little: everything from the first colon behind the slashes to the last @.
+_PASSWORD: Final = re.compile(r"(^|(?<=//))([^/?#@:]*):(?!//).*@|(?<=password=)[^&]*", re.IGNORECASE)
+
+Synchronous: TypeAlias = Literal["full", "normal"]
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True):
+    """A URL that was read. `path`: the absolute file, ":memory:", or what a server's URL says after its hosts.
+
+    `url` has no password. What the URL does not name is None; `timeout` and `busy_timeout` are seconds.
+    """
+
+    scheme: str
+    url: str
+    path: str
+    hosts: str = ""
+    namespace: str | None = None
+    timeout: float | None = None
+    synchronous: Synchronous | None = None
+    busy_timeout: float | None = None
+
+
+def parse(url: str) -> Address:
+    """Read a URL; ConfigError with the way out for one that cannot be read."""
+    scheme = _scheme(url)
+    parts = urlsplit(url)
+    words = dict(parse_qsl(parts.query, keep_blank_values=True))
+    known = _FILE_KEYS if scheme == "sqlite" else _SOCKET_KEYS if scheme == "unix" else _KEYS
+    for word in words:
+        if word not in known:
+            hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
+            raise _unreadable(url, f"there is no option '{word}'{_ended(hint)}")
+    namespace = words.get("namespace")
+    if namespace is not None and not is_namespace(namespace):
+        raise _unreadable(url, f"namespace={namespace!r} is not a namespace; give letters, digits or _ . -")
+    return Address(
+        scheme=scheme,
+        url=shown(url),
+        path=_file(url, parts.netloc, parts.path) if scheme == "sqlite" else parts.path,
+        hosts=parts.netloc.rpartition("@")[2],
+        namespace=namespace,
+        timeout=_seconds(url, words, "timeout"),
+        synchronous=_synchronous(url, words),
+        busy_timeout=_seconds(url, words, "busy_timeout"),
+    )
+
+
+def shown(url: str) -> str:
+    """The URL as messages may show it: without its password."""
+    return _PASSWORD.sub(lambda found: "***" if found[2] is None else f"{found[2]}:***@", url)
+
+
+_brokers: Final[dict[str, tuple[Address, Broker]]] = {}
+
+
+def connect(url: str) -> Broker:
+    """The broker of this store: one a process. It opens at its first use."""
+    address = parse(url)
+    if address.scheme != "sqlite":
+        raise ConfigError(f"cannot use {address.url}: this release stores jobs in sqlite only so far.")
+    from surefoot.brokers.sqlite.broker import SqliteBroker
+
+    made, broker = _brokers.get(address.path) or _brokers.setdefault(
+        address.path,
+        (
+            address,
+            SqliteBroker(
+                address.path,
+                timeout=TIMEOUT_S if address.timeout is None else address.timeout,
+                synchronous=address.synchronous or "full",
+                busy_timeout=BUSY_TIMEOUT_S if address.busy_timeout is None else address.busy_timeout,
+            ),
+        ),
+    )
+    if _options(made) != _options(address):
+        raise ConfigError(f"{address.url} and {made.url} are one store with different options; a process uses one set.")
+    return broker
+
+
+def _options(address: Address) -> tuple[object, ...]:
+    return address.timeout, address.synchronous, address.busy_timeout
+
+
+def _scheme(url: str) -> str:
+    scheme, found, _ = url.partition("://")
+    if found and scheme in _SCHEMES:
+        return scheme
+    head, slashes, rest = url.partition("//")
+    if not found and slashes and head in _SCHEMES:
+        meant = shown(f"{head}://{rest}")
+        raise _unreadable(url, f"the scheme is missing its colon; did you mean '{meant}'?")
+    if not found:
+        raise _unreadable(url, "it has no scheme; write sqlite:///jobs.db, or redis://host:6379.")
+    hint = did_you_mean(scheme, _SCHEMES, "'{}://...'")
+    raise ConfigError(
+        f"cannot read the URL '{scheme}://...': surefoot stores jobs in sqlite, redis or valkey{_ended(hint)}"
+    )
+
+
+def _file(url: str, host: str, path: str) -> str:
+    if host:
+        raise _unreadable(url, f"a file has three slashes before it; did you mean 'sqlite:///{host}{path}'?")
+    name = unquote(path).removeprefix("/")
+    if not name:
+        raise _unreadable(url, "it names no file; write sqlite:///jobs.db.")
+    return MEMORY if name == MEMORY else os.path.abspath(name)
+
+
+def _seconds(url: str, words: dict[str, str], word: str) -> float | None:
+    if word not in words:
+        return None
+    try:
+        seconds = float(words[word])
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise _unreadable(url, f"{word}={words[word]!r} is not a duration; give seconds > 0.")
+    return seconds
+
+
+def _synchronous(url: str, words: dict[str, str]) -> Synchronous | None:
+    match words.get("synchronous"):
+        case None:
+            return None
+        case "full":
+            return "full"
+        case "normal":
+            return "normal"
+        case other:
+            raise _unreadable(url, f"synchronous={other!r} is unknown; give full or normal.")
+
+
+def _ended(hint: str) -> str:
+    """A hint as the end of a sentence."""
+    return hint if hint.endswith("?") else f"{hint}."
+
+
+def _unreadable(url: str, why: str) -> ConfigError:
+    return ConfigError(f"cannot read the URL '{shown(url)}': {why}")

@@ -1,0 +1,218 @@
+"""The verb claim: leases jobs to a worker. What a crash, an unknown task or an expiry means, the worker decides."""
+
+from collections.abc import Sequence
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+
+from surefoot.brokers.broker import Claim, Claimed
+from surefoot.brokers.sqlite.pieces import (
+    bury,
+    drop_periods,
+    enter,
+    forget_over,
+    json_text,
+    lose_body,
+    park,
+    ranks,
+    recall,
+    remember,
+    traits_of,
+    with_line,
+)
+from surefoot.brokers.sqlite.statements import script
+from surefoot.brokers.sqlite.tx import House, Tx
+from surefoot.core.codec import encode_error
+from surefoot.core.job import Counts, Leased
+
+_CLAIM: Final = script("claim")
+_ENDED: Final = _CLAIM["ended"]
+_RECOVER: Final = _CLAIM["recover"]
+_COUNT_CRASH: Final = _CLAIM["count_crash"]
+_DUE: Final = _CLAIM["due"]
+_ANY_PARKED: Final = _CLAIM["any_parked"]
+_PARKED: Final = _CLAIM["parked"]
+_TAKE_PARKED: Final = _CLAIM["take_parked"]
+_TAKE_PENDING: Final = _CLAIM["take_pending"]
+_LEASED: Final = _CLAIM["leased"]
+_UNTAKE: Final = _CLAIM["untake"]
+_DETAILS: Final = _CLAIM["details"]
+_STILL_HELD: Final = _CLAIM["still_held"]
+_TIMERS: Final = _CLAIM["timers"]
+_SHARED: Final = script("shared")
+_FIRST_PENDING: Final = _SHARED["first_pending"]
+_RELEASE: Final = _SHARED["release"]
+
+_PROMOTED_AT_ONCE: Final = 100
+_CHORES_EVERY_MS: Final = 60_000
+_TIDY_EVERY: Final = 64
+_TIDY_MOST: Final = 10
+
+Row = Any
+"""rank, id, enqueued, envelope, needs, traits, runs, due_set, note, seq: what a claim reads of a job."""
+_rank: Final = itemgetter(0)
+
+
+class Brought(msgspec.Struct, frozen=True):
+    """What is remembered of a claim: enough to find its jobs again, as far as they are still held."""
+
+    ids: list[str]
+    orphans: tuple[str, ...] = ()
+    recovered: tuple[str, ...] = ()
+
+
+_brought: Final = msgspec.json.Decoder(Brought).decode
+
+
+def claim(tx: Tx, verb: Claim) -> Claimed:
+    """PROTOCOL 4, claim. There is no watch: each process keeps the timer itself."""
+    queue = verb.queue
+    stored = recall(tx, queue, "claim", _brought)
+    if stored is not None:
+        return _again(tx, queue, stored)
+    house = tx.found(queue)
+    hands = _Hands(tx, queue)
+    recovered = 0
+    if house.paused is None:
+        hands.take(_recover(tx, verb))
+        recovered = len(hands.jobs)
+        _promote(tx, queue, max(_PROMOTED_AT_ONCE, verb.want))
+        _unpark(tx, verb, hands)
+        if len(hands.jobs) < verb.want:
+            rows = tx.rows(
+                _TAKE_PENDING, queue=queue, token=tx.token, end=tx.now_ms + verb.lease_ms, now=tx.now_ms,
+                caller=tx.caller, most=verb.want - len(hands.jobs),
+            )  # fmt: skip
+            rows.sort(key=_rank)
+            hands.take(rows)
+        if tx.row(_FIRST_PENDING, queue=queue):
+            tx.wake(queue)
+    ids = [job.id for job in hands.jobs]
+    remember(tx, queue, "claim", Brought(ids, tuple(hands.orphans), tuple(ids[:recovered])))
+    tx.ended(queue, hands.orphans)
+    if tx.number % _TIDY_EVERY == 0:
+        forget_over(tx, queue, _TIDY_MOST)
+        drop_periods(tx, queue, _TIDY_MOST)
+    wait_ms = verb.floor_ms if house.paused is not None else _timer(tx, queue, verb.floor_ms)
+    return _claimed(tx, queue, house, wait_ms, hands.jobs, hands.orphans, recovered)
+
+
+def _claimed(
+    tx: Tx, queue: str, house: House, wait_ms: int, jobs: list[Leased], orphans: Sequence[str], recovered: int
+) -> Claimed:
+    parking = tx.row(_ANY_PARKED, queue=queue) is not None
+    chores = house.pruned < tx.now_ms - _CHORES_EVERY_MS
+    return Claimed(tx.now_ms, wait_ms, house.paused is not None, jobs, parking, chores, tuple(orphans), recovered)
+
+
+def _again(tx: Tx, queue: str, stored: Brought) -> Claimed:
+    """The same jobs, as far as this claim still holds them; the worker claims again at once."""
+    rows = tx.rows(_STILL_HELD, queue=queue, ids=json_text(stored.ids), token=tx.token)
+    jobs = [_leased(tx, row) for row in rows]
+    recovered = sum(job.id in stored.recovered for job in jobs)
+    return _claimed(tx, queue, tx.house(queue), 1, jobs, stored.orphans, recovered)
+
+
+def _recover(tx: Tx, verb: Claim) -> list[Row]:
+    """Leases that ended go to this worker, charged with a crash; a lease beyond its trust is left alone."""
+    until = min(tx.now_ms, verb.trust_ms)
+    if until <= 0 or verb.want <= 0:
+        return []
+    found = []
+    rows = tx.rows(_ENDED, queue=verb.queue, until=until, most=verb.want)
+    tx.count(verb.queue, "recovered", len(rows))
+    for ended in rows:
+        seq, _, rank, priority, _, needs, since, caller, runs, errors = ended
+        line = encode_error(
+            None, kind="crash", attempt=runs + 1, caller=caller or "-", started_ms=since or None, ended_ms=tx.now_ms
+        )
+        lines = with_line(line, errors)
+        if needs > tx.understands:
+            tx.do(_COUNT_CRASH, seq=seq, errors=lines)
+            park(tx, verb.queue, [(seq, rank, priority, f"needs:{needs}")])
+            continue
+        if rank is None:  # damage: it never stood in pending
+            rank = ranks(tx, verb.queue, priority, 1)[0]
+        tx.do(
+            _RECOVER, now=tx.now_ms, token=tx.token, end=tx.now_ms + verb.lease_ms, caller=tx.caller, seq=seq,
+            rank=rank, errors=lines,
+        )  # fmt: skip
+        found.append(tx.row(_LEASED, seq=seq))
+    return found
+
+
+def _promote(tx: Tx, queue: str, most: int) -> None:
+    """What is due goes to pending, in the order of its due times."""
+    rows = tx.rows(_DUE, queue=queue, now=tx.now_ms, most=most)
+    if rows:
+        able = [(seq, priority) for seq, priority, _, needs in rows if needs <= tx.understands]
+        enter(tx, queue, able)
+        if len(able) < len(rows):
+            park(tx, queue, [(s, rank, p, f"needs:{needs}") for s, p, rank, needs in rows if needs > tx.understands])
+
+
+def _unpark(tx: Tx, verb: Claim, hands: "_Hands") -> None:
+    """What is parked for something that this worker has comes before all that is pending."""
+    queue, want = verb.queue, verb.want
+    if len(hands.jobs) >= want or not verb.reasons or not tx.row(_ANY_PARKED, queue=queue):
+        return
+    end = tx.now_ms + verb.lease_ms
+    for reason in verb.reasons:
+        room = want - len(hands.jobs)
+        if room > 0:
+            seqs = [seq for (seq,) in tx.rows(_PARKED, queue=queue, reason=reason, most=room)]
+            tx.many(_TAKE_PARKED, [(tx.now_ms, tx.token, end, tx.caller, seq) for seq in seqs])
+            hands.take([tx.row(_LEASED, seq=seq) for seq in seqs])
+
+
+class _Hands:
+    """The jobs that a claim hands out, and the ids of those whose body is gone: these are dead now."""
+
+    def __init__(self, tx: Tx, queue: str) -> None:
+        self._tx = tx
+        self._queue = queue
+        self.jobs: list[Leased] = []
+        self.orphans: list[str] = []
+
+    def take(self, rows: list[Row]) -> None:
+        """Hand out what this claim has just leased, but for what cannot be run here."""
+        tx, jobs = self._tx, self.jobs
+        token, understands = tx.token, tx.understands
+        for row in rows:
+            _, id, enqueued, body, needs, traits, runs, due_set, note, seq = row
+            if body is None or needs > understands:
+                self._put_aside(row)
+                continue
+            if traits is not None and traits_of(traits).unique_until == "start":
+                tx.do(_RELEASE, seq=seq)
+            if runs or due_set is not None or note is not None:
+                jobs.append(_leased(tx, row))
+            else:
+                jobs.append(Leased(id, token, enqueued, body))
+
+    def _put_aside(self, row: Row) -> None:
+        tx = self._tx
+        rank, id, _, body, needs, *_, seq = row
+        *_, errors, priority = tx.row(_DETAILS, seq=seq)
+        tx.do(_UNTAKE, seq=seq)
+        if body is None:
+            lose_body(tx, seq)
+            bury(tx, self._queue, seq, "body_lost", errors)
+            self.orphans.append(id)
+        else:
+            park(tx, self._queue, [(seq, rank, priority, f"needs:{needs}")])
+
+
+def _leased(tx: Tx, row: Row) -> Leased:
+    _, id, enqueued, body, _, _, runs, due_set, note, seq = row
+    failures, crashes, interruptions, snoozes, cancel, _, _ = tx.row(_DETAILS, seq=seq)
+    counts = Counts(runs, failures, crashes, interruptions, snoozes, due_set)
+    return Leased(id, tx.token, enqueued, body or b"", counts, note, cancel)
+
+
+def _timer(tx: Tx, queue: str, floor_ms: int) -> int:
+    """Until the next due time or end of a lease. One that ended but lies beyond trust is no timer: it would spin."""
+    due, lease = tx.row(_TIMERS, queue=queue, now=tx.now_ms)
+    timers: list[int] = [at - tx.now_ms for at in (due, lease) if at is not None]
+    return max(1, min([floor_ms, *timers]))

@@ -1,0 +1,101 @@
+"""The verbs about the queue itself: configure, beat, prune. No job changes its place here, but what is over goes."""
+
+from typing import Final
+
+from msgspec import UNSET
+
+from surefoot.brokers.broker import Beat, Config, Configure, Prune
+from surefoot.brokers.sqlite.pieces import bury, drop_periods, forget, forget_over
+from surefoot.brokers.sqlite.statements import script
+from surefoot.brokers.sqlite.tx import House, Tx
+
+_VALUE: Final = script("configure")["value"]
+_PRESENT: Final = script("beat")["present"]
+_PRUNE: Final = script("prune")
+_COUNT_DEAD: Final = _PRUNE["count_dead"]
+_OLDEST_DEAD: Final = _PRUNE["oldest_dead"]
+_AGED_DEAD: Final = _PRUNE["aged_dead"]
+_DROP_WORKERS: Final = _PRUNE["drop_workers"]
+_DROP_MINUTES: Final = _PRUNE["drop_minutes"]
+_UNKNOWN: Final = _PRUNE["unknown"]
+
+_UNSEEN_MS: Final = 600_000
+_DAY_MINUTES: Final = 1_440
+
+
+def pause_of(house: House) -> tuple[int | None, str | None]:
+    """Since when and why a queue is paused; both None if it is not."""
+    return said(house.paused)
+
+
+def said(word: str | None) -> tuple[int | None, str | None]:
+    """A word of the form `<since> <reason>`."""
+    if word is None:
+        return None, None
+    since, _, reason = word.partition(" ")
+    return int(since), reason
+
+
+def configure(tx: Tx, verb: Configure) -> Config:
+    """PROTOCOL 4, configure. A queue that is paused again keeps its first moment."""
+    queue = verb.queue
+    house = tx.found(queue)
+    if verb.paused is not UNSET:
+        if verb.paused is not None:
+            since, _ = pause_of(house)
+            house.paused = f"{tx.now_ms if since is None else since} {verb.paused}"
+        else:
+            house.paused = None
+            tx.wake(queue)
+        tx.set_word(queue, "paused", house.paused)
+    if verb.max_length is not UNSET:
+        house.max_length = verb.max_length
+        tx.set_word(queue, "max_length", verb.max_length)
+    if verb.cron is not UNSET:
+        name, reason = verb.cron
+        word = f"cron_paused:{name}"
+        since, _ = said(tx.value(_VALUE, queue=queue, name=word))
+        at = tx.now_ms if since is None else since
+        tx.set_word(queue, word, None if reason is None else f"{at} {reason}")
+    paused_ms, paused = pause_of(house)
+    return Config(paused, paused_ms, house.max_length)
+
+
+def beat(tx: Tx, verb: Beat) -> str:
+    """PROTOCOL 4, beat."""
+    house = tx.found(verb.queue)
+    tx.do(_PRESENT, queue=verb.queue, caller=verb.worker, presence=verb.presence, now=tx.now_ms)
+    return house.epoch
+
+
+def prune(tx: Tx, verb: Prune) -> int:
+    """PROTOCOL 4, prune: at most `limit` jobs a call, so that no worker freezes. Keys and workers go uncounted."""
+    queue, now_ms, limit = verb.queue, tx.now_ms, verb.limit
+    house = tx.found(queue)
+    gone = 0
+    if verb.dead_max is not None:
+        beyond = tx.value(_COUNT_DEAD, queue=queue) - verb.dead_max
+        if beyond > 0:
+            rows = tx.rows(_OLDEST_DEAD, queue=queue, most=min(beyond, limit))
+            forget(tx, [seq for seq, _ in rows])
+            gone += len(rows)
+    if verb.dead_age_ms is not None and gone < limit:
+        rows = tx.rows(_AGED_DEAD, queue=queue, before=now_ms - verb.dead_age_ms, most=limit - gone)
+        forget(tx, [seq for seq, _ in rows])
+        gone += len(rows)
+    if gone:
+        tx.advance(queue, "total:pruned", gone)
+    forgotten = forget_over(tx, queue, limit - gone)
+    if forgotten:
+        tx.advance(queue, "total:forgotten", forgotten)
+        gone += forgotten
+    drop_periods(tx, queue, limit)
+    tx.do(_DROP_WORKERS, queue=queue, before=now_ms - _UNSEEN_MS, most=limit)
+    unknown = tx.rows(_UNKNOWN, queue=queue, before=now_ms - verb.unknown_ms, most=limit - gone)
+    for seq, _, errors in unknown:
+        bury(tx, queue, seq, "unknown", errors)
+    tx.ended(queue, [id for _, id, _ in unknown])
+    tx.do(_DROP_MINUTES, queue=queue, before=now_ms // 60_000 - _DAY_MINUTES)
+    house.pruned = now_ms
+    tx.set_word(queue, "pruned", now_ms)
+    return gone + len(unknown)

@@ -1,0 +1,94 @@
+"""Opens connections to a store, makes its tables once, and refuses a file in another layout. Writes no job."""
+
+import os
+import sqlite3
+from typing import Final, Literal
+
+from surefoot.brokers.sqlite import gate
+from surefoot.brokers.sqlite.lockfile import LockFile
+from surefoot.brokers.sqlite.statements import script
+from surefoot.core.errors import StoreUnsuitable
+from surefoot.core.names import LAYOUT
+
+APPLICATION: Final = 0x53524654
+"""`SRFT` in the header of the file: what `file` and other programs know it by."""
+_STATEMENTS: Final = 256
+_WAL_KEPT_BYTES: Final = 64 << 20
+
+Synchronous = Literal["full", "normal"]
+
+
+def connect(path: str, *, synchronous: Synchronous, check_same_thread: bool = False) -> sqlite3.Connection:
+    """A connection without transaction control or busy waiting of its own: both are ours."""
+    connection = sqlite3.connect(
+        path, timeout=0, isolation_level=None, check_same_thread=check_same_thread, cached_statements=_STATEMENTS
+    )
+    for pragma in (f"synchronous = {synchronous}", "foreign_keys = off", "temp_store = memory", "cache_size = -65536"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def open_memory() -> sqlite3.Connection:
+    """A store that lives as long as its connection."""
+    gate.check_version()
+    connection = connect(":memory:", synchronous="full")
+    _make(connection)
+    return connection
+
+
+def open_file(path: str, lock: LockFile, *, synchronous: Synchronous) -> sqlite3.Connection:
+    """A connection to a checked file; what is missing is created. Holds the lock meanwhile."""
+    gate.check_version()
+    gate.check_file(path)
+    gate.create_private(path)
+    with lock.held():
+        connection = connect(path, synchronous=synchronous)
+        try:
+            mine = connection.execute("PRAGMA application_id").fetchone()[0]
+            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            if tables and mine != APPLICATION:
+                raise StoreUnsuitable(
+                    f"{path} is a SQLite file of another application; give surefoot a file of its own."
+                )
+            connection.execute("PRAGMA journal_mode = wal").fetchone()
+            connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}").fetchone()
+            _make(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    """The tables and the layout, in one transaction; nothing if they stand."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        found = None
+        if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION:
+            word = script("shared")["word"]
+            row = connection.execute(word.text, word.bind({"queue": "", "name": "layout"})).fetchone()
+            found = None if row is None else row[0]
+        if found is not None and found != LAYOUT:
+            raise StoreUnsuitable(
+                f"this file is in layout {found} and this release reads layout {LAYOUT}: use the release that wrote it."
+            )
+        if found is None:
+            for statement in script("schema").values():
+                connection.execute(statement.text)
+            set_word = script("shared")["set_word"]
+            connection.execute(set_word.text, set_word.bind({"queue": "", "name": "layout", "value": LAYOUT}))
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def identity(path: str) -> "tuple[int, int] | None":
+    """Device and inode of what stands at `path` now; None if nothing does."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,30 @@
+-- prune: forget what is over, in bounded bites.
+-- :queue   text     namespace:queue
+-- :before  integer  ms, or minutes for history: what is older goes
+-- :most    integer  rows at most
+-- returns: rows as each statement says
+-- keeps: a dead letter goes only where a worker gave a count or an age
+
+-- name: count_dead
+SELECT count(*) FROM job INDEXED BY job_at WHERE queue = :queue AND state = 'dead' AND at IS NOT NULL;
+
+-- name: oldest_dead
+SELECT seq, id FROM job INDEXED BY job_at
+WHERE queue = :queue AND state = 'dead' AND at IS NOT NULL ORDER BY at, seq LIMIT :most;
+
+-- name: aged_dead
+SELECT seq, id FROM job INDEXED BY job_at
+WHERE queue = :queue AND state = 'dead' AND at < :before ORDER BY at, seq LIMIT :most;
+
+-- name: drop_workers
+DELETE FROM worker WHERE queue = :queue AND caller IN (
+    SELECT caller FROM worker WHERE queue = :queue AND seen < :before LIMIT :most);
+
+-- name: drop_minutes
+DELETE FROM minute WHERE queue = :queue AND minute < :before;
+
+-- name: unknown
+-- `task:` is the range up to `task;`.
+SELECT seq, id, errors FROM job INDEXED BY job_at
+WHERE queue = :queue AND state = 'parked' AND at < :before AND reason >= 'task:' AND reason < 'task;'
+ORDER BY at, seq LIMIT :most;

@@ -1,0 +1,164 @@
+"""What a verb works with in a transaction: statements, the store's time, who calls, what to tell after COMMIT.
+
+Nothing here begins or ends a transaction; writer.py does.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from surefoot.brokers.sqlite.statements import Statement, script
+from surefoot.core.errors import StoreUnsuitable
+from surefoot.core.names import LAYOUT
+
+_SHARED: Final = script("shared")
+_HOUSE: Final = _SHARED["house"]
+_SET_WORD: Final = _SHARED["set_word"]
+_DROP_WORD: Final = _SHARED["drop_word"]
+_ADVANCE: Final = _SHARED["advance"]
+_COUNT_MINUTE: Final = _SHARED["count_minute"]
+
+EVENTS: Final = ("enqueued", "completed", "failed", "retried", "dead", "cancelled", "expired", "recovered")
+
+
+class House:
+    """What is set on one queue, as this transaction knows it."""
+
+    __slots__ = ("epoch", "layout", "max_length", "paused", "pruned", "wakes")
+
+    def __init__(self, words: "dict[str, Any]") -> None:
+        self.layout: int | None = words.get("layout")
+        self.epoch: str = words.get("epoch", "")
+        self.paused: str | None = words.get("paused")
+        self.max_length: int | None = words.get("max_length")
+        self.pruned: int = words.get("pruned", 0)
+        self.wakes: int = words.get("wake", 0)
+
+
+class News:
+    """What a verb made true for others: told only after COMMIT, and forgotten if the verb is rolled back."""
+
+    __slots__ = ("counts", "ended", "woken")
+
+    def __init__(self) -> None:
+        self.woken: set[str] = set()
+        self.ended: list[tuple[str, str]] = []
+        self.counts: dict[tuple[str, int], dict[str, int]] = {}
+
+    def take_in(self, other: "News") -> None:
+        """Add what another one says."""
+        self.woken |= other.woken
+        self.ended += other.ended
+        for where, events in other.counts.items():
+            mine = self.counts.setdefault(where, {})
+            for event, count in events.items():
+                mine[event] = mine.get(event, 0) + count
+
+
+class Tx:
+    """One call inside a transaction. `now_ms` is the store's time, `token` names what this call claims."""
+
+    __slots__ = ("caller", "connection", "houses", "news", "now_ms", "number", "tag", "token", "understands")
+
+    def __init__(
+        self, connection: sqlite3.Connection, houses: "dict[str, House]", news: News, *, now_ms: int, understands: int,
+        caller: str = "", number: int = 0, tag: str = "",
+    ) -> None:  # fmt: skip
+        self.connection = connection
+        self.houses = houses
+        self.news = news
+        self.now_ms = now_ms
+        self.understands = understands
+        self.caller = caller
+        self.number = number
+        self.tag = tag
+        self.token = f"{caller}.{number}"
+
+    # --- statements ---
+
+    def rows(self, statement: Statement, **values: object) -> "list[Any]":
+        """All rows of a statement, as tuples."""
+        return self.connection.execute(statement.text, statement.bind(values)).fetchall()
+
+    def row(self, statement: Statement, **values: object) -> Any:
+        """The first row of a statement that changes nothing, or None."""
+        return self.connection.execute(statement.text, statement.bind(values)).fetchone()
+
+    def value(self, statement: Statement, **values: object) -> Any:
+        """The first column of the first row, or None."""
+        found = self.connection.execute(statement.text, statement.bind(values)).fetchall()
+        return found[0][0] if found else None
+
+    def do(self, statement: Statement, **values: object) -> int:
+        """Run a statement; answers how many rows it changed."""
+        return self.connection.execute(statement.text, statement.bind(values)).rowcount
+
+    def many(self, statement: Statement, rows: "Sequence[Sequence[object]]") -> None:
+        """Run a statement once a row; the values of a row stand in the order of the statement's slots."""
+        if rows:
+            self.connection.executemany(statement.text, rows)
+
+    # --- the queue's words ---
+
+    def house(self, queue: str) -> House:
+        """What is set on the queue. StoreUnsuitable if another layout is written there."""
+        house = self.houses.get(queue)
+        if house is None:
+            house = House(dict(self.rows(_HOUSE, queue=queue)))
+            if house.layout is not None and house.layout != LAYOUT:
+                raise StoreUnsuitable(
+                    f"queue '{queue}' is written in layout {house.layout} and this release reads layout {LAYOUT}: "
+                    "use the release that wrote it."
+                )
+            self.houses[queue] = house
+        return house
+
+    def found(self, queue: str) -> House:
+        """The same for a verb that writes: the first one marks the queue as ours and as begun by this caller."""
+        house = self.house(queue)
+        if house.layout is None:
+            self.set_word(queue, "layout", LAYOUT)
+            self.set_word(queue, "epoch", self.caller)
+            house.layout, house.epoch = LAYOUT, self.caller
+        return house
+
+    def set_word(self, queue: str, name: str, value: "int | str | None") -> None:
+        """Set one word of the queue; None takes it away."""
+        if value is None:
+            self.do(_DROP_WORD, queue=queue, name=name)
+        else:
+            self.do(_SET_WORD, queue=queue, name=name, value=value)
+
+    def advance(self, queue: str, name: str, steps: int) -> int:
+        """Move a counter of the queue; answers where it stands now."""
+        moved: int = self.value(_ADVANCE, queue=queue, name=name, steps=steps)
+        return moved
+
+    # --- what to tell ---
+
+    def wake(self, queue: str) -> None:
+        """Something became claimable, or the next timer is another one: whoever waits must look."""
+        self.news.woken.add(queue)
+
+    def ended(self, queue: str, ids: "Iterable[str]") -> None:
+        """These jobs are over, by whatever verb."""
+        self.news.ended += [(queue, one) for one in ids]
+
+    def count(self, queue: str, event: str, many: int = 1) -> None:
+        """Add to the numbers of this minute, and to those of all time."""
+        if many:
+            events = self.news.counts.setdefault((queue, self.now_ms // 60_000), {})
+            events[event] = events.get(event, 0) + many
+
+
+def write_counts(tx: Tx, news: News) -> None:
+    """The numbers of a whole transaction: one row a queue and minute, one word an event."""
+    totals: dict[tuple[str, str], int] = {}
+    rows = []
+    for (queue, minute), events in news.counts.items():
+        rows.append((queue, minute, *[events.get(event, 0) for event in EVENTS]))
+        for event, count in events.items():
+            totals[queue, event] = totals.get((queue, event), 0) + count
+    tx.many(_COUNT_MINUTE, rows)
+    for (queue, event), count in totals.items():
+        tx.advance(queue, f"total:{event}", count)
