@@ -1,0 +1,132 @@
+"""Jobs on their way in: drafts as the store takes them, which of them may travel in one Put, and the line in front of a
+session, where what producers ask for waits while a call is on its way.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from surefoot.brokers.broker import BYTES_LIMIT, PUT_LIMIT, Put, Verb
+from surefoot.core.codec import encode_envelope
+from surefoot.core.job import Draft, NewJob
+
+
+def new_job(draft: Draft[Any], created_ms: int) -> NewJob:
+    """A draft as a put or a tick carries it. `created_ms` is for people: ages are told by the store's clock."""
+    key = draft.key
+    unique = None if key is None else key.unique(draft.task)
+    return NewJob(draft.id, encode_envelope(draft, created_ms), draft.due, draft.priority, unique)
+
+
+class Parcel:
+    """Jobs that may travel in one Put: so many, so many bytes, and no replacement beside what it replaces."""
+
+    __slots__ = ("_bytes", "_keys", "jobs")
+
+    def __init__(self) -> None:
+        self.jobs: list[NewJob] = []
+        self._bytes = 0
+        self._keys: set[str] = set()
+
+    def add(self, jobs: Sequence[NewJob]) -> bool:
+        """Take all of these jobs in, or none of them. The first that are added always fit."""
+        size = sum([len(job.envelope) for job in jobs])
+        if self.jobs and not self._fits(jobs, size):
+            return False
+        for job in jobs:
+            if job.unique is not None:
+                self._keys.add(job.unique.key)
+        self._bytes += size
+        self.jobs.extend(jobs)
+        return True
+
+    def _fits(self, jobs: Sequence[NewJob], size: int) -> bool:
+        if len(self.jobs) + len(jobs) > PUT_LIMIT or self._bytes + size > BYTES_LIMIT:
+            return False
+        if not self._keys:
+            return True
+        return not any(job.unique is not None and job.unique.replace and job.unique.key in self._keys for job in jobs)
+
+
+class Asked:
+    """One verb in line, and whoever waits for its answer. `until` is on the clock that counts a suspended machine."""
+
+    __slots__ = ("answer", "until", "verb")
+
+    def __init__(self, verb: Verb[Any], answer: "asyncio.Future[list[Any]]", until: float) -> None:
+        self.verb = verb
+        self.answer = answer
+        self.until = until
+
+
+class Bundle:
+    """What of a line becomes one call: one verb of a kind a queue, and all Puts of a queue that fit as one of them."""
+
+    def __init__(self, line: Sequence[Asked]) -> None:
+        self.verbs: list[Verb[Any]] = []
+        self.taken: list[Asked] = []
+        self.rest: list[Asked] = []
+        self._shares: list[tuple[int, slice | None]] = []
+        self._kinds: set[tuple[type[Verb[Any]], str]] = set()
+        self._parcels: dict[str, tuple[int, Parcel]] = {}
+        self._closed: set[str] = set()
+        for asked in line:
+            if not asked.answer.done():  # else: cancelled while it stood in line
+                self._take(asked)
+        for place, parcel in self._parcels.values():
+            put = self.verbs[place]
+            assert isinstance(put, Put)
+            if len(parcel.jobs) > len(put.jobs):
+                self.verbs[place] = msgspec.structs.replace(put, jobs=tuple(parcel.jobs))
+
+    def _take(self, asked: Asked) -> None:
+        share = self._put(asked.verb) if type(asked.verb) is Put else self._other(asked.verb)
+        if share is None:
+            self.rest.append(asked)
+        else:
+            self.taken.append(asked)
+            self._shares.append(share)
+
+    def _put(self, put: Put) -> tuple[int, slice] | None:
+        """Once a Put of a queue has to wait, the later ones wait behind it: jobs keep their order."""
+        queue = put.queue
+        if queue in self._closed:
+            return None
+        if queue not in self._parcels:
+            parcel = Parcel()
+            parcel.add(put.jobs)
+            self._parcels[queue] = (len(self.verbs), parcel)
+            self.verbs.append(put)
+            return len(self.verbs) - 1, slice(0, len(put.jobs))
+        place, parcel = self._parcels[queue]
+        first = self.verbs[place]
+        assert isinstance(first, Put)
+        start = len(parcel.jobs)
+        alike = first.max_length == put.max_length and first.keep_ms == put.keep_ms
+        if not alike or not parcel.add(put.jobs):
+            self._closed.add(queue)
+            return None
+        return place, slice(start, start + len(put.jobs))
+
+    def _other(self, verb: Verb[Any]) -> tuple[int, None] | None:
+        kind = (type(verb), verb.queue)
+        if kind in self._kinds:
+            return None
+        self._kinds.add(kind)
+        self.verbs.append(verb)
+        return len(self.verbs) - 1, None
+
+    def deliver(self, answers: Sequence[Any]) -> None:
+        """To each who waits its own answer, out of the answers of the call."""
+        for asked, (place, share) in zip(self.taken, self._shares, strict=True):
+            if not asked.answer.done():
+                answer = answers[place]
+                if share is not None and not isinstance(answer, Exception):
+                    answer = answer[share]
+                asked.answer.set_result([answer])
+
+    def until(self) -> float:
+        """When the last of those who wait loses patience."""
+        return max(asked.until for asked in self.taken)
