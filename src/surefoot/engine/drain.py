@@ -1,0 +1,43 @@
+"""How a worker leaves: stop claiming, give running jobs some seconds, hand back the rest. A step function of time
+and signals.
+"""
+
+from typing import Literal, TypeAlias
+
+Phase: TypeAlias = Literal["serving", "draining", "cutting"]
+
+
+class Drain:
+    """Where a worker is on its way out. The first stop starts the drain, the second cuts it short."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._cut_at: float | None = None
+        self.stops = 0
+
+    @property
+    def leaving(self) -> bool:
+        """Whether nothing new is claimed any more."""
+        return self._cut_at is not None
+
+    def stop(self, now: float) -> None:
+        """Somebody wants the worker to go."""
+        self.stops += 1
+        if self._cut_at is None:
+            self._cut_at = now + self._seconds
+        elif self.stops > 1:
+            self._cut_at = now
+
+    def cut(self, now: float) -> None:
+        """Hand everything back now."""
+        self._cut_at = now
+
+    def phase(self, now: float) -> Phase:
+        """serving; draining: running jobs have time; cutting: what still runs is handed back."""
+        if self._cut_at is None:
+            return "serving"
+        return "draining" if now < self._cut_at else "cutting"
+
+    def cut_in(self, now: float) -> float:
+        """Seconds until running jobs are handed back."""
+        return 0.0 if self._cut_at is None else max(0.0, self._cut_at - now)

@@ -1,0 +1,198 @@
+"""Renews all leases from a thread of its own, so that a handler that blocks the loop keeps its jobs.
+
+`Keeper` is a step function of time and answers; `KeeperThread` is its shell. It also beats, carries progress, brings
+cancel
+requests, and notices a loop that no longer turns.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from surefoot import clock
+from surefoot.brokers.broker import VERB_LIMIT, Beat, Extend, Hold, Verb
+from surefoot.client.session import SyncSession
+from surefoot.core.errors import StoreError
+from surefoot.engine.unsettled import Unsettled
+from surefoot.execution.context import Running
+
+log: Final = logging.getLogger("surefoot.worker")
+
+BEAT_S: Final = 15.0
+_STACK_LINES: Final = 12
+
+
+class Keeper:
+    """Which leases to renew and when: a quarter of a lease after the last time. Beats on each queue every 15 s and
+    on change.
+    """
+
+    def __init__(
+        self,
+        unsettled: Unsettled,
+        queues: Sequence[str],
+        lease_ms: int,
+        presence: Callable[[str], bytes],
+        worker: Callable[[], str],
+    ) -> None:
+        self._unsettled = unsettled
+        self._queues = tuple(queues)
+        self._lease_ms = lease_ms
+        self._presence = presence
+        self._worker = worker
+        self._extend_at = 0.0
+        self._beat_at = 0.0
+        self._asked: list[tuple[Extend, list[Running | None]]] = []
+        self._epochs: dict[str, str] = {}
+
+    def beat_soon(self) -> None:
+        """Something that the presence says has changed."""
+        self._beat_at = 0.0
+
+    def next_in(self, now: float) -> float:
+        """Seconds until the next step."""
+        return max(0.0, min(self._extend_at, self._beat_at) - now)
+
+    def calls(self, now: float) -> list[list[Verb[Any]]]:
+        """What to say now: one list of verbs a round trip."""
+        rounds: list[list[Verb[Any]]] = []
+        if now >= self._extend_at:
+            self._extend_at = now + self._lease_ms / 4000
+            self._asked = []
+            for queue in self._queues:
+                held = self._unsettled.leases(queue)
+                for place in range(0, len(held), VERB_LIMIT):
+                    some = held[place : place + VERB_LIMIT]
+                    extend = Extend(queue, tuple(lease for lease, _ in some), self._lease_ms)
+                    self._asked.append((extend, [running for _, running in some]))
+                    rounds.append([extend])
+        if now >= self._beat_at:
+            self._beat_at = now + BEAT_S
+            rounds.append([Beat(queue, self._worker(), self._presence(queue)) for queue in self._queues])
+        return rounds
+
+    def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any]) -> list[tuple[Running, Hold]]:
+        """The runs for which a renewal brought news: a lost lease or a cancel request."""
+        news: list[tuple[Running, Hold]] = []
+        for verb, answer in zip(verbs, answers, strict=True):
+            if isinstance(answer, Exception):
+                log.warning("the lease keeper was refused: %s", answer)
+            elif isinstance(verb, Beat):
+                self._same_store(verb.queue, answer)
+            elif isinstance(verb, Extend):
+                runs = next(runs for extend, runs in self._asked if extend is verb)
+                for running, hold in zip(runs, answer, strict=True):
+                    if running is not None and (not hold.held or hold.cancel is not None):
+                        news.append((running, hold))
+        return news
+
+    def _same_store(self, queue: str, epoch: str) -> None:
+        before = self._epochs.setdefault(queue, epoch)
+        if before != epoch:
+            self._epochs[queue] = epoch
+            log.error("queue %s: the store was emptied or replaced; what it held before is gone", queue)
+
+
+class Pulse:
+    """The loop's heartbeat, read by the keeper's thread: when it last turned, and what it was doing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, every: float) -> None:
+        self._loop = loop
+        self._every = every
+        self._timer: asyncio.TimerHandle | None = None
+        self.thread = threading.get_ident()
+        self.at = clock.monotonic()
+        self._tick()
+
+    def stop(self) -> None:
+        """The worker leaves."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tick(self) -> None:
+        self.at = clock.monotonic()
+        self._timer = clock.call_later(self._loop, self._every, self._tick)
+
+    def stack(self) -> str:
+        """Where the loop's thread is now: the innermost lines."""
+        frame = sys._current_frames().get(self.thread)
+        return "" if frame is None else "".join(traceback.format_stack(frame)[-_STACK_LINES:])
+
+
+class KeeperThread:
+    """The shell of a Keeper: runs its steps against the store and watches the loop's pulse."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        session: SyncSession,
+        pulse: Pulse,
+        *,
+        lease_ms: int,
+        on_news: Callable[[list[tuple[Running, Hold]]], None],
+        on_blocked: Callable[[float, str], None],
+        on_gone: Callable[[float], None],
+    ) -> None:
+        self._keeper = keeper
+        self._session = session
+        self._pulse = pulse
+        self._lease_s = lease_ms / 1000
+        self._on_news = on_news
+        self._on_blocked = on_blocked
+        self._on_gone = on_gone
+        self._bell = threading.Event()
+        self._stopping = threading.Event()
+        self._told = 0.0
+        self._thread = threading.Thread(target=self._serve, name="surefoot-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def beat_soon(self) -> None:
+        """Say at once what has changed."""
+        self._keeper.beat_soon()
+        self._bell.set()
+
+    def stop(self) -> None:
+        """End after the step in progress; do not wait for it."""
+        self._stopping.set()
+        self._bell.set()
+
+    def _serve(self) -> None:
+        look = min(self._lease_s / 4, 1.0)
+        while True:
+            self._bell.wait(min(look, self._keeper.next_in(clock.monotonic())) or 0.001)
+            self._bell.clear()
+            if self._stopping.is_set():
+                return
+            try:
+                self._step()
+                self._watch()
+            except Exception:
+                log.exception("the lease keeper met an error of its own; it goes on")
+
+    def _step(self) -> None:
+        news: list[tuple[Running, Hold]] = []
+        for verbs in self._keeper.calls(clock.monotonic()):
+            try:
+                answers = self._session.ask(verbs, deadline=self._lease_s / 4, urgent=True, apart=True)
+            except StoreError as away:
+                log.warning("leases could not be renewed: %s", away)
+                return
+            news += self._keeper.heard(verbs, answers)
+        if news:
+            self._on_news(news)
+
+    def _watch(self) -> None:
+        now = clock.monotonic()
+        at, silent = self._pulse.at, now - self._pulse.at
+        if silent > max(0.5, min(self._lease_s / 2, 5.0)) and self._told != at:
+            self._told = at
+            self._on_blocked(silent, self._pulse.stack())
+        if silent > 3 * self._lease_s:
+            self._on_gone(silent)

@@ -1,0 +1,257 @@
+"""The worker's loop: turn, start, rest, leave. The shell around the step functions; it hosts the runs of one worker."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, Final
+
+from surefoot import clock
+from surefoot.brokers.broker import Broker, Hold, Verb
+from surefoot.client.session import Session
+from surefoot.core.errors import StoreError
+from surefoot.core.lifecycle import Run
+from surefoot.core.outcome import Interrupted, Outcome
+from surefoot.engine.crons import Crons
+from surefoot.engine.deadlines import Deadlines
+from surefoot.engine.drain import Drain
+from surefoot.engine.report import Report
+from surefoot.engine.rescue import EXIT_STUCK
+from surefoot.engine.served import Served
+from surefoot.engine.trust import Trust
+from surefoot.engine.turn import Deal, Limits, Turn
+from surefoot.engine.unsettled import Unsettled
+from surefoot.engine.waiter import Waiter
+from surefoot.execution.context import Running
+from surefoot.execution.loop import Lane, LoopLane
+from surefoot.execution.middleware import Middleware
+from surefoot.execution.threads import ThreadLane
+
+log: Final = logging.getLogger("surefoot.worker")
+
+PATIENCE_S: Final = 600.0
+"""How long one turn waits for a store that is away; the same call all the time, so that nothing is done twice."""
+_STRAGGLERS_S: Final = 3.0
+_FAREWELL_S: Final = 2.0
+
+
+class Serving:
+    """One life of a worker on one event loop, from the first claim to the last settle. The host of its runs."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        session: Session,
+        served: Sequence[Served],
+        unsettled: Unsettled,
+        *,
+        limits: Limits,
+        deal: Deal,
+        drain: Drain,
+        report: Report,
+        threads: int,
+        middleware: Sequence[Middleware],
+        state: object,
+    ) -> None:
+        self.worker = session.caller
+        self.state = state
+        self.exit_code = 0
+        self._loop = asyncio.get_running_loop()
+        self._session = session
+        self._unsettled = unsettled
+        self._drain = drain
+        self._crons = Crons({one.queue: one.crons for one in served})
+        self._report = report
+        self._bell = asyncio.Event()
+        self._waiter = Waiter(broker, self._bell.set)
+        self._threads_limit = threads
+        self._middleware = middleware
+        self.coroutines = LoopLane(self._loop, self._ended, self._began, middleware)
+        self.threads = ThreadLane(self._loop, self._ended, self._began, threads)
+        self._deadlines = Deadlines(self._loop, self._out_of_time)
+        self._asking: asyncio.Task[list[Any]] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._turn = Turn(
+            served, unsettled, limits=limits, deal=deal, trust=Trust(limits.lease_ms, clock.monotonic()),
+            waiter=self._waiter, crons=self._crons, drain=drain, report=report, start=self.start,
+        )  # fmt: skip
+
+    # --- what a run sees ---
+
+    @property
+    def stopping(self) -> bool:
+        """Whether this worker drains."""
+        return self._drain.leaving
+
+    def now_ms(self) -> int:
+        """The store's time, as far as this worker knows it."""
+        return self._turn.trust.estimate_ms(clock.monotonic())
+
+    def ms_at(self, monotonic: float) -> int:
+        """The store's time at a moment of this process's clock."""
+        return self._turn.trust.estimate_ms(monotonic)
+
+    def deadline_moved(self, running: Running) -> None:
+        """A run gave itself another deadline; it may have said so from a thread."""
+        self._loop.call_soon_threadsafe(self._deadlines.watch, running)
+
+    # --- the loop ---
+
+    async def run(self, *, burst: bool = False) -> None:
+        """Serve until a stop has been drained, or with `burst` until there is nothing to do."""
+        await self._learn_crons()
+        while True:
+            self._bell.clear()
+            now = clock.monotonic()
+            verbs = self._turn.plan(now)
+            if verbs:
+                await self._exchange(verbs)
+            elif self._over(burst):
+                break
+            else:
+                await self._rest(now)
+        await self._leave()
+
+    def stop(self) -> None:
+        """Begin the drain; a second call cuts it short. On the loop's thread."""
+        self._drain.stop(clock.monotonic())
+        if self._drain.stops == 1:
+            self._report.event(
+                "worker_draining", seconds=self._drain.cut_in(clock.monotonic()), running=len(self._unsettled.running)
+            )
+            for running in self.threads.waiting():
+                self.threads.stop(running, "drain")
+        for timer in self._timers:
+            timer.cancel()
+        cut_in = self._drain.cut_in(clock.monotonic())
+        self._timers = [
+            clock.call_later(self._loop, cut_in, self._cut),
+            clock.call_later(self._loop, cut_in + _STRAGGLERS_S, self._give_up),
+            clock.call_later(self._loop, cut_in + 2 * _STRAGGLERS_S, self._abandon_store),
+        ]
+        self._bell.set()
+
+    def news(self, news: Sequence[tuple[Running, Hold]]) -> None:
+        """What the keeper learned of runs: a lost lease, a cancel request. On the loop's thread."""
+        for running, hold in news:
+            if running not in self._unsettled.running:
+                continue
+            if not hold.held:
+                self._lane(running).stop(running, "lost")
+            elif running.stop is None:
+                running.cancel_reason = hold.cancel or ""
+                self._lane(running).stop(running, "cancel")
+
+    def start(self, run: Run, served: Served) -> None:
+        """Put an admitted job into its lane."""
+        running = Running(run, served.queue, self)
+        self._unsettled.begin(running)
+        if run.spec.executor == "loop":
+            self.coroutines.start(running)
+        elif self._middleware:
+            self.coroutines.spawn(running, lambda: self.threads.call(running))
+        else:
+            self.threads.start(running)
+
+    async def _learn_crons(self) -> None:
+        questions = self._crons.questions()
+        if not questions:
+            return
+        asked = clock.monotonic()
+        for question, stats in zip(questions, await self._session.ask(questions), strict=True):
+            self._turn.trust.heard(stats.now_ms, asked, clock.monotonic())
+            self._crons.learn(question.queue, stats.crons, stats.now_ms)
+
+    async def _exchange(self, verbs: Sequence[Verb[Any]]) -> None:
+        """One round trip. Nothing cancels it but the end of all patience: a reply on its way holds jobs."""
+        asked = clock.monotonic()
+        self._asking = self._loop.create_task(self._session.ask(verbs, deadline=PATIENCE_S, apart=True))
+        try:
+            answers = await self._asking
+        except StoreError as away:
+            log.warning("the store does not answer; running jobs go on, what finished is kept: %s", away)
+            self._turn.unheard(verbs, clock.monotonic())
+        except asyncio.CancelledError:
+            if not self._asking.cancelled():
+                raise
+            self._turn.unheard(verbs, clock.monotonic())
+        else:
+            self._turn.heard(verbs, answers, asked, clock.monotonic())
+
+    async def _rest(self, now: float) -> None:
+        """Wait for whatever comes first: a run that ends, a wake-up, a timer, a stop."""
+        if self._turn.free() > 0 and not self._drain.leaving:
+            for served in self._turn.served:
+                self._waiter.listen(served.queue, self._turn.limits.floor_ms / 1000)
+        timer = clock.call_later(self._loop, self._turn.next_in(now), self._bell.set)
+        try:
+            await self._bell.wait()
+        finally:
+            timer.cancel()
+
+    def _over(self, burst: bool) -> bool:
+        if self._drain.leaving:
+            return not self._unsettled
+        return burst and self._turn.idle()
+
+    async def _leave(self) -> None:
+        await self._waiter.close()
+        self.threads.close()
+        self._deadlines.close()
+        for timer in self._timers:
+            timer.cancel()
+        try:
+            await self._session.ask(self._turn.last_words(), deadline=_FAREWELL_S, apart=True)
+        except StoreError as away:
+            log.warning("the store does not answer a farewell: %s", away)
+
+    # --- what happens meanwhile ---
+
+    def _began(self, running: Running) -> None:
+        self._deadlines.watch(running)
+        self._report.started(running)
+
+    def _ended(self, running: Running, outcome: Outcome) -> None:
+        self._deadlines.forget(running)
+        if running in self._unsettled.running:
+            self._turn.ended(running, outcome, self.now_ms())
+        self._bell.set()
+
+    def _out_of_time(self, running: Running) -> None:
+        self._lane(running).stop(running, "timeout")
+        stuck = len(self.threads.stuck)
+        if running.run.spec.executor != "loop" and stuck:
+            run = running.run
+            self._report.event("thread_stuck", queue=running.queue, job=run.leased.id, task=run.spec.name, stuck=stuck)
+        if stuck >= self._threads_limit and not self._drain.leaving:
+            log.error(
+                "%d threads are stuck, as many as there may be: the worker drains and leaves with %d", stuck, EXIT_STUCK
+            )
+            self.exit_code = EXIT_STUCK
+            self.stop()
+
+    def _cut(self) -> None:
+        """The drain's time is over: whatever still runs is stopped and handed back."""
+        for running in list(self._unsettled.running):
+            self._lane(running).stop(running, "drain")
+        self._bell.set()
+
+    def _give_up(self) -> None:
+        """A coroutine that does not end although it was cancelled: its job is handed back, and nothing that it does
+        counts.
+        """
+        for running in list(self._unsettled.running):
+            log.error("job %s %s does not end; it is handed back", running.run.leased.id, running.run.spec.name)
+            self._ended(running, Interrupted(started=bool(running.started)))
+
+    def _abandon_store(self) -> None:
+        """The store does not take the last settles: leave, and let the leases end by themselves."""
+        if self._asking is not None and not self._asking.done():
+            log.error("the store does not answer and the worker must go; the leases of its jobs end by themselves")
+            self._asking.cancel()
+        self._unsettled.forget_all()
+        self._bell.set()
+
+    def _lane(self, running: Running) -> Lane:
+        if running.run.spec.executor == "loop" or self._middleware:
+            return self.coroutines
+        return self.threads

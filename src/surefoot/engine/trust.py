@@ -1,0 +1,47 @@
+"""What this worker knows of the store's clock, and how far it trusts it to take over the leases of others."""
+
+from typing import Final
+
+SLIP_MS: Final = 2_000
+"""How far a reply may be off the estimate before contact counts as broken (a clock jump, a paused machine)."""
+
+
+class Trust:
+    """Estimates the store's time from its last reply. It believes an ended lease only after one lease of unbroken
+    contact.
+
+    So after an outage or a jump the living renew first, and nobody takes their jobs away (PROTOCOL 5).
+    """
+
+    def __init__(self, lease_ms: int, now: float) -> None:
+        self._lease_s = lease_ms / 1000
+        self._since = now
+        self._reply_ms: int | None = None
+        self._reply_at = now
+
+    def heard(self, store_ms: int, asked: float, now: float) -> None:
+        """A reply that carries the store's time; `asked` and `now`: when the call was first sent and answered
+        (monotonic).
+        """
+        slow = now - asked > self._lease_s / 4
+        jumped = self._reply_ms is not None and abs(store_ms - self.estimate_ms(now)) > SLIP_MS
+        if slow or jumped:
+            self._since = now
+        self._reply_ms = store_ms
+        self._reply_at = now
+
+    def estimate_ms(self, now: float) -> int:
+        """The store's time as far as known; 0 before the first reply."""
+        if self._reply_ms is None:
+            return 0
+        return self._reply_ms + round((now - self._reply_at) * 1000)
+
+    def until_ms(self, now: float) -> int:
+        """The latest store time that this worker believes; 0 means: take nobody's lease."""
+        if self._reply_ms is None or now < self.regained_at():
+            return 0
+        return self.estimate_ms(now) + SLIP_MS
+
+    def regained_at(self) -> float:
+        """When one lease of unbroken contact is over (monotonic)."""
+        return self._since + self._lease_s

@@ -1,0 +1,255 @@
+"""A worker's turn as a step function: what to say to the store now, and what its answers mean. Does no I/O and reads
+no clock.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from surefoot.brokers.broker import Claim, Claimed, NoRoom, Prune, Settle, Tick, Verb, Verdict
+from surefoot.client.session import new_id
+from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, decode_envelope, encode_error
+from surefoot.core.job import Leased
+from surefoot.core.lifecycle import Run, admit, decide, is_suspect, on_dead_job
+from surefoot.core.outcome import Lost, Outcome, Raised, Returned, describe
+from surefoot.core.spec import Spec
+from surefoot.core.transition import Bury, Return, Transition
+from surefoot.engine.crons import Crons
+from surefoot.engine.drain import Drain
+from surefoot.engine.report import Report
+from surefoot.engine.served import Served
+from surefoot.engine.trust import Trust
+from surefoot.engine.unsettled import Settled, Unsettled, settle_verb
+from surefoot.engine.waiter import Waiter
+from surefoot.execution.context import Running
+
+log: Final = logging.getLogger("surefoot.worker")
+
+_REFUSED_S: Final = 1.0
+
+Deal = Callable[[Sequence[bool], int], list[int]]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The numbers of a worker. Milliseconds; None is no limit."""
+
+    concurrency: int
+    lease_ms: int
+    floor_ms: int
+    dead_max: int | None = None
+    dead_age_ms: int | None = None
+    unknown_ms: int = 86_400_000
+
+
+class Turn:
+    """Settles what finished and claims what is free, in one call. Claims at most the free slots."""
+
+    def __init__(
+        self,
+        served: Sequence[Served],
+        unsettled: Unsettled,
+        *,
+        limits: Limits,
+        deal: Deal,
+        trust: Trust,
+        waiter: Waiter,
+        crons: Crons,
+        drain: Drain,
+        report: Report,
+        start: Callable[[Run, Served], None],
+    ) -> None:
+        self.served = tuple(served)
+        self.unsettled = unsettled
+        self.limits = limits
+        self.trust = trust
+        self.crons = crons
+        self._by_queue: Mapping[str, Served] = {one.queue: one for one in served}
+        self._deal = deal
+        self._waiter = waiter
+        self._drain = drain
+        self._report = report
+        self._start = start
+        self._refused_until = 0.0
+        self._one_by_one: set[str] = set()
+
+    # --- what to say ---
+
+    def free(self) -> int:
+        """How many more jobs may run here."""
+        return self.limits.concurrency - len(self.unsettled.running)
+
+    def plan(self, now: float) -> list[Verb[Any]]:
+        """The verbs of the next call, at most one of a kind a queue; none: there is nothing to say now."""
+        if now < self._refused_until:
+            return []
+        verbs: list[Verb[Any]] = []
+        for served in self.served:
+            batch = self.unsettled.take(served.queue, 1 if served.queue in self._one_by_one else None)
+            if batch:
+                verbs.append(settle_verb(served.queue, batch))
+        if self._drain.leaving:
+            return verbs
+        verbs += self._claims(now)
+        verbs += self.crons.due(self.trust.estimate_ms(now))
+        for served in self.served:
+            if served.chores:
+                limits = self.limits
+                verbs.append(Prune(served.queue, limits.dead_max, limits.dead_age_ms, limits.unknown_ms))
+        return verbs
+
+    def last_words(self) -> list[Verb[Any]]:
+        """A claim of nothing on each queue: it frees this worker's watch and passes a wake-up on (rule 7)."""
+        return [self._claim(served, 0, 0.0) for served in self.served]
+
+    def next_in(self, now: float) -> float:
+        """Seconds until there may be something to say although nothing happens."""
+        if now < self._refused_until:
+            return self._refused_until - now
+        if self._drain.leaving:
+            return self.limits.floor_ms / 1000
+        timers = [self.limits.floor_ms / 1000]
+        if self.free() > 0:
+            timers += [served.timer_at - now for served in self.served]
+        tick = self.crons.next_in(self.trust.estimate_ms(now))
+        if tick is not None:
+            timers.append(tick)
+        return max(0.0, min(timers))
+
+    def idle(self) -> bool:
+        """Whether every queue is paused or known to be empty, and nothing runs or waits for its settle (`burst`)."""
+        if self.unsettled:
+            return False
+        return all(one.paused or (one.empty and not self._waiter.rung(one.queue)) for one in self.served)
+
+    def _claims(self, now: float) -> list[Verb[Any]]:
+        free = self.free()
+        if free <= 0:
+            # A full worker claims nothing, but a wake-up that reached it belongs to somebody else (rule 6).
+            return [self._claim(one, 0, now) for one in self.served if self._waiter.rung(one.queue)]
+        candidates = [one.due(now) or self._waiter.rung(one.queue) for one in self.served]
+        wants = self._deal(candidates, free)
+        return [self._claim(one, want, now) for one, want in zip(self.served, wants, strict=True) if want]
+
+    def _claim(self, served: Served, want: int, now: float) -> Claim:
+        self._waiter.clear(served.queue)  # before the claim is sent: a wake-up during it needs another claim
+        reasons = served.reasons(now) if want else ()
+        limits = self.limits
+        return Claim(served.queue, want, limits.lease_ms, self.trust.until_ms(now), limits.floor_ms, reasons)
+
+    # --- what the answers mean ---
+
+    def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any], asked: float, now: float) -> None:
+        """Take the answers of a call in; `asked` and `now` are when it was sent and answered."""
+        for verb, answer in zip(verbs, answers, strict=True):
+            match verb:
+                case Settle():
+                    self._settled(verb, answer, now)
+                case Claim():
+                    self._claimed(verb, answer, asked, now)
+                case Tick() if not isinstance(answer, Exception):
+                    self.crons.heard(verb, answer, self.trust.estimate_ms(now))
+                case Prune() if not isinstance(answer, Exception):
+                    self._by_queue[verb.queue].chores = answer >= verb.limit
+                case _:
+                    log.warning("queue %s: %s was refused: %s", verb.queue, type(verb).__name__.lower(), answer)
+                    self._refused_until = now + _REFUSED_S
+
+    def unheard(self, verbs: Sequence[Verb[Any]], now: float) -> None:
+        """The call got no answer: what finished goes first in the next one."""
+        for verb in verbs:
+            if isinstance(verb, Settle):
+                self.unsettled.unsent(verb.queue)
+        self._refused_until = now + _REFUSED_S
+
+    def _claimed(self, verb: Claim, answer: Claimed | Exception, asked: float, now: float) -> None:
+        served = self._by_queue[verb.queue]
+        if isinstance(answer, Exception):
+            log.warning("queue %s: the claim was refused: %s", verb.queue, answer)
+            self._refused_until = now + _REFUSED_S
+            return
+        self.trust.heard(answer.now_ms, asked, now)
+        served.heard(answer, verb.want, now, self.trust.regained_at())
+        for orphan in answer.orphans:
+            self._report.event("dead", queue=verb.queue, job=orphan, reason="body_lost")
+        for leased in answer.jobs:
+            self._admit(served, leased, answer.now_ms)
+
+    def _admit(self, served: Served, leased: Leased, now_ms: int) -> None:
+        if self._drain.leaving:  # the stop came while the claim was on its way: hand back what was not started
+            self.unsettled.done(served.queue, Settled(Transition(leased.id, leased.token, Return())))
+            return
+        suspects = self._suspects() if leased.counts.crashes else 0
+        admitted = admit(leased, served.specs, now_ms, suspects)
+        if type(admitted) is Run:
+            self._start(admitted, served)
+            return
+        assert type(admitted) is Transition
+        if type(admitted.to) is Bury:
+            admitted = self._told(admitted, _spec_of(leased, served.specs), leased.counts.runs, now_ms)
+        self.unsettled.done(served.queue, Settled(admitted))
+
+    def _suspects(self) -> int:
+        return sum(is_suspect(one.run.leased, one.run.spec) for one in self.unsettled.running)
+
+    def ended(self, running: Running, outcome: Outcome, now_ms: int) -> None:
+        """A run came to an end: decide about its job, and keep the decision for the next call."""
+        if type(outcome) is Lost:
+            self.unsettled.drop(running)
+            run = running.run
+            self._report.event("lease_lost", queue=running.queue, job=run.leased.id, task=run.spec.name)
+            return
+        chance = random.random()
+        started_ms = None if type(outcome) is Returned else running.started_ms
+        try:
+            transition = decide(running.run, outcome, now_ms, chance, started_ms)
+        except Exception as mistake:  # never leave a job in our hands because a decision about it failed
+            log.exception("job %s: its outcome could not be decided on", running.run.leased.id)
+            transition = decide(running.run, Raised(describe(mistake)), now_ms, chance, started_ms)
+        if type(transition.to) is Bury:
+            transition = self._told(transition, running.run.spec, running.run.attempt, now_ms)
+        self.unsettled.done(running.queue, Settled(transition, running, outcome))
+
+    def _told(self, transition: Transition, spec: Spec | None, run: int, now_ms: int) -> Transition:
+        """A death of a task with `on_dead` brings one more job into the queue, in the same step."""
+        if spec is None or not spec.has_on_dead:
+            return transition
+        epitaph = on_dead_job(spec.name, transition.id, run, new_id(), now_ms)
+        return msgspec.structs.replace(transition, effects=(epitaph,))
+
+    def _settled(self, verb: Settle, answer: Sequence[Verdict] | Exception, now: float) -> None:
+        if isinstance(answer, Exception):
+            self._unsettlable(verb, answer, now)
+            return
+        batch = self.unsettled.answered(verb.queue)
+        if not self.unsettled.has_done(verb.queue):
+            self._one_by_one.discard(verb.queue)
+        if self._report.wanted():
+            for item, verdict in zip(batch, answer, strict=True):
+                self._report.settled(verb.queue, item, verdict)
+
+    def _unsettlable(self, verb: Settle, error: Exception, now: float) -> None:
+        """One bad result must never block the others: settle one by one, and bury the one that the store refuses."""
+        self.unsettled.unsent(verb.queue)
+        self._refused_until = now + _REFUSED_S
+        if isinstance(error, OSError | NoRoom):
+            log.warning("queue %s: what finished is kept and settled later: %s", verb.queue, error)
+            return
+        if len(verb.transitions) > 1:
+            self._one_by_one.add(verb.queue)
+            self._refused_until = now
+            return
+        bad = self.unsettled.first(verb.queue)
+        log.error("job %s: the store refuses its settle: %s", bad.transition.id, error)
+        line = encode_error(describe(error), reason="unsettlable")
+        buried = Transition(bad.transition.id, bad.transition.token, Bury("unsettlable"), bad.transition.bump, line)
+        self.unsettled.swap_first(verb.queue, Settled(buried, bad.running, bad.outcome))
+
+
+def _spec_of(leased: Leased, specs: Mapping[str, Spec]) -> Spec | None:
+    try:
+        return specs.get(decode_envelope(leased.body).task)
+    except (UnreadableEnvelope, NewerEnvelope):
+        return None

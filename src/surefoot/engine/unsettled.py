@@ -1,0 +1,132 @@
+"""What is in this worker's hands: jobs that run, and jobs that finished and are not settled yet. All of them hold
+leases.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from surefoot.brokers.broker import BYTES_LIMIT, VERB_LIMIT, Lease, Settle
+from surefoot.core.codec import encode_note
+from surefoot.core.job import moment_ms
+from surefoot.core.outcome import Outcome
+from surefoot.core.transition import Finish, Transition
+from surefoot.execution.context import Running
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A job on its way back to the store. `running` and `outcome` are None if its handler was never begun."""
+
+    transition: Transition
+    running: Running | None = None
+    outcome: Outcome | None = None
+
+
+class Unsettled:
+    """The leases that the keeper renews and the settles that the next turn carries.
+
+    Read by the keeper's thread: it only ever copies whole containers, which is one step under the interpreter lock.
+    """
+
+    def __init__(self, queues: Iterable[str]) -> None:
+        self.running: dict[Running, None] = {}
+        self._done: dict[str, list[Settled]] = {queue: [] for queue in queues}
+        self._sent: dict[str, list[Settled]] = {queue: [] for queue in queues}
+
+    def __bool__(self) -> bool:
+        return bool(self.running) or self.any_done() or any(self._sent.values())
+
+    def begin(self, running: Running) -> None:
+        """A job is in a lane now."""
+        self.running[running] = None
+
+    def done(self, queue: str, settled: Settled) -> None:
+        """A job waits for its settle."""
+        if settled.running is not None:
+            self.running.pop(settled.running, None)
+        self._done[queue].append(settled)
+
+    def drop(self, running: Running) -> None:
+        """A job whose lease is lost: nothing of it is settled here."""
+        self.running.pop(running, None)
+
+    def forget_all(self) -> None:
+        """The worker goes although the store does not answer: the leases end by themselves."""
+        self.running.clear()
+        for queue in self._done:
+            self._done[queue], self._sent[queue] = [], []
+
+    def any_done(self) -> bool:
+        """Whether a settle waits to be sent."""
+        return any(self._done.values())
+
+    def has_done(self, queue: str) -> bool:
+        """Whether a settle of this queue waits to be sent."""
+        return bool(self._done[queue])
+
+    def first(self, queue: str) -> Settled:
+        """The item that the next Settle of this queue begins with."""
+        return self._done[queue][0]
+
+    def swap_first(self, queue: str, instead: Settled) -> None:
+        """Another decision for that item."""
+        self._done[queue][0] = instead
+
+    def take(self, queue: str, most: int | None = None) -> list[Settled]:
+        """What the next Settle of this queue carries, bounded; it counts as sent until `answered` or `unsent`."""
+        waiting = self._done[queue]
+        count = _fitting(waiting) if most is None else most
+        batch, self._done[queue] = waiting[:count], waiting[count:]
+        self._sent[queue] = batch
+        return batch
+
+    def answered(self, queue: str) -> list[Settled]:
+        """The batch that was sent, now that its verdicts are here."""
+        batch, self._sent[queue] = self._sent[queue], []
+        return batch
+
+    def unsent(self, queue: str) -> None:
+        """The call failed: its batch goes first in the next one."""
+        self._done[queue] = self._sent[queue] + self._done[queue]
+        self._sent[queue] = []
+
+    def leases(self, queue: str) -> list[tuple[Lease, Running | None]]:
+        """All leases held on one queue, each with its run if that still goes on."""
+        held: list[tuple[Lease, Running | None]] = []
+        for running in list(self.running):
+            if running.queue == queue:
+                leased, progress = running.run.leased, running.note
+                note = None if progress is None else encode_note(progress, moment_ms(progress.at))
+                held.append((Lease(leased.id, leased.token, note), running))
+        for item in self.finished(queue):
+            held.append((Lease(item.transition.id, item.transition.token), None))
+        return held
+
+    def finished(self, queue: str) -> list[Settled]:
+        """All that waits for a settle or its answer on one queue."""
+        return self._sent[queue] + self._done[queue]
+
+
+def settle_verb(queue: str, batch: list[Settled]) -> Settle:
+    """The batch as a verb."""
+    return Settle(queue, tuple([item.transition for item in batch]))
+
+
+def _size(item: Settled) -> int:
+    move = item.transition.to
+    size = len(item.transition.error or b"")
+    if type(move) is Finish and move.result is not None:
+        size += len(move.result)
+    return size
+
+
+def _fitting(waiting: list[Settled]) -> int:
+    """How many items from the front fit one verb; at least one."""
+    total = 0
+    for count, item in enumerate(waiting):
+        if count == VERB_LIMIT:
+            return count
+        total += _size(item)
+        if total > BYTES_LIMIT and count:
+            return count
+    return len(waiting)

@@ -1,0 +1,344 @@
+"""Worker: puts an application's worker together from its queues, the engine's parts and the lanes. No rule about
+jobs lives here.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from importlib.metadata import version
+from types import FrameType, TracebackType
+from typing import Any, Final, Literal, Self
+
+from surefoot import clock
+from surefoot.brokers.broker import Broker, Hold
+from surefoot.client.options import check_options, reserved
+from surefoot.client.presence import PresenceInfo
+from surefoot.client.queue import Queue
+from surefoot.client.session import Session, SyncSession
+from surefoot.core.errors import ConfigError, Seconds, UsageError, duration
+from surefoot.core.events import Event
+from surefoot.core.names import is_name
+from surefoot.engine.drain import Drain
+from surefoot.engine.keeper import Keeper, KeeperThread, Pulse
+from surefoot.engine.modules import load_modules
+from surefoot.engine.report import Report
+from surefoot.engine.rescue import Rescue
+from surefoot.engine.serve import Serving
+from surefoot.engine.served import Served
+from surefoot.engine.shares import Fair, strict
+from surefoot.engine.turn import Limits
+from surefoot.engine.unsettled import Unsettled
+from surefoot.execution.context import Running
+from surefoot.execution.middleware import CallNext as CallNext
+from surefoot.execution.middleware import Middleware as Middleware
+
+log: Final = logging.getLogger("surefoot.worker")
+
+_FLOOR_MOST_MS: Final = 12_000
+_SLACK_MOST_MS: Final = 2_000
+
+
+class Worker:
+    """Serves one or more queues of one store; the place where an application's worker is put together.
+
+    `concurrency`: all running jobs; `threads`: how many of them are plain functions. `drain`: seconds given to
+    running jobs
+    after a stop. `lease`: seconds a silent worker keeps its jobs. `order`: free slots are dealt "fair" by `weights`, or
+    "strict" to the first queue that may have work. `dead_max` (a count) and `dead_age` (seconds): only where given
+    do the
+    oldest dead letters go. `unknown_ttl`: a job parked for a task that nobody knows for so long is dead.
+    """
+
+    @check_options("Worker")
+    def __init__(
+        self,
+        *queues: Queue,
+        concurrency: int = 50,
+        threads: int = 20,
+        process_pool: int | None = None,
+        imports: Sequence[str] = (),
+        lifespan: Callable[[], AbstractAsyncContextManager[object]] | None = None,
+        process_lifespan: Callable[[], AbstractContextManager[object]] | None = None,
+        middleware: Sequence[Middleware] = (),
+        on_event: Callable[[Event], None] | None = None,
+        order: Literal["fair", "strict"] = "fair",
+        weights: Mapping[Queue, int] | None = None,
+        drain: Seconds = 25,
+        lease: Seconds = 10,
+        unknown_ttl: Seconds = 86_400,
+        dead_max: int | None = None,
+        dead_age: Seconds | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not queues:
+            raise UsageError("a Worker serves at least one queue: write Worker(mail).")
+        for queue in queues:
+            if not isinstance(queue, Queue):
+                raise UsageError(f"Worker serves queues, not {queue!r}: write Worker(mail).")
+        if process_pool is not None:
+            raise reserved("Worker", "process_pool", "threads=")
+        if process_lifespan is not None:
+            raise reserved("Worker", "process_lifespan", "lifespan=")
+        if order not in ("fair", "strict"):
+            raise ConfigError(f'Worker(order={order!r}): give "fair" or "strict".')
+        self.queues: Final = tuple(dict.fromkeys(queues))
+        self.concurrency: Final = _count("concurrency", concurrency)
+        self.threads: Final = min(_count("threads", threads), self.concurrency)
+        self.drain: Final = duration(drain, "Worker(drain)", least=0)
+        self.lease: Final = duration(lease, "Worker(lease)")
+        self._limits = _limits(self.concurrency, self.lease, unknown_ttl, dead_max, dead_age)
+        self._weights = _weights(self.queues, weights)
+        self._order = order
+        self._imports = tuple(imports)
+        self._lifespan = lifespan
+        self._middleware = tuple(middleware)
+        self._on_event = on_event
+        self._name = name if name is not None else socket.gethostname()
+        if name is not None and not is_name(name):
+            raise ConfigError(f"Worker(name={name!r}): give 1 to 128 letters, digits or _ . : -")
+        self._serving: Serving | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stops = 0
+        self._background: asyncio.Task[None] | None = None
+        self._started: asyncio.Event | None = None
+        self.exit_code = 0
+
+    @property
+    def name(self) -> str:
+        """The name for people: what was given, else the host's. Nothing is ever decided by it."""
+        return self._name
+
+    @property
+    def id(self) -> str | None:
+        """The random id of this start, as `workers()` and log lines show it; None while it does not serve."""
+        return None if self._serving is None else self._serving.worker
+
+    def run(self, *, burst: bool = False) -> None:
+        """Serve until SIGTERM or SIGINT was drained; blocks. With `burst`: until there is nothing to do.
+
+        A second signal hands everything back at once and leaves with 130 or 143 (SystemExit), a third one leaves as
+        it is.
+        """
+        with _signals(self), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self.serve(burst=burst))
+        if self.exit_code:
+            raise SystemExit(self.exit_code)
+
+    async def serve(self, *, burst: bool = False) -> None:
+        """Serve in the running loop, without touching signals; returns after `stop()` was drained."""
+        if self._loop is not None:
+            raise UsageError("this Worker serves already; make a second one.")
+        self._loop = asyncio.get_running_loop()
+        inner = self._loop.create_task(self._serve(burst))
+        try:
+            await asyncio.shield(inner)
+        except asyncio.CancelledError:
+            if inner.done():
+                raise
+            self.stop()
+            self.stop()  # no time for a drain: whoever cancelled us waits
+            await inner
+            raise
+        finally:
+            self._loop = None
+            self._serving = None
+
+    def stop(self) -> None:
+        """Start the drain; a second call cuts it short. From any thread."""
+        self._stops += 1
+        loop, serving = self._loop, self._serving
+        if loop is not None and serving is not None:
+            loop.call_soon_threadsafe(serving.stop)
+
+    async def __aenter__(self) -> Self:
+        self._started = asyncio.Event()
+        self._background = asyncio.get_running_loop().create_task(self.serve())
+        begun = asyncio.get_running_loop().create_task(self._started.wait())
+        await asyncio.wait({begun, self._background}, return_when=asyncio.FIRST_COMPLETED)
+        if not begun.done():
+            begun.cancel()
+            await self._background  # it failed to start: its error is ours
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._background is not None
+        self.stop()
+        await self._background
+
+    async def _serve(self, burst: bool) -> None:
+        load_modules(self._imports)
+        broker = self._one_store()
+        served = [self._served(queue) for queue in self.queues]
+        report = Report(self._on_event)
+        drain = Drain(self.drain)
+        unsettled = Unsettled([one.queue for one in served])
+        async with AsyncExitStack() as stack:
+            state = None if self._lifespan is None else await stack.enter_async_context(self._lifespan())
+            session = Session(broker)
+            serving = Serving(
+                broker, session, served, unsettled, limits=self._limits,
+                deal=strict if self._order == "strict" else Fair([one.weight for one in served]),
+                drain=drain, report=report, threads=self.threads, middleware=self._middleware, state=state,
+            )  # fmt: skip
+            report.worker, report.now_ms = serving.worker, lambda: serving.now_ms() or clock.wall_ms()
+            keeper = self._keeper(broker, serving, unsettled, drain, report, served)
+            self._serving = serving
+            for _ in range(self._stops):
+                serving.stop()
+            keeper.start()
+            report.event("worker_started", name=self._name, concurrency=self.concurrency)
+            if self._started is not None:
+                self._started.set()
+            try:
+                await serving.run(burst=burst)
+            finally:
+                keeper.stop()
+                report.event("worker_stopped", name=self._name)
+                self.exit_code = self.exit_code or serving.exit_code
+
+    def _one_store(self) -> Broker:
+        first = self.queues[0]
+        broker = first.broker
+        for queue in self.queues[1:]:
+            if queue.broker is not broker:
+                raise ConfigError(
+                    f"queues '{first.name}' and '{queue.name}' live in different stores ({broker.address}, "
+                    f"{queue.broker.address}); a Worker serves one store: make two workers."
+                )
+        return broker
+
+    def _served(self, queue: Queue) -> Served:
+        registry = queue.registry
+        for spec in registry.specs.values():
+            if spec.executor == "process":
+                raise ConfigError(
+                    f"task '{spec.name}' of queue '{queue.name}' wants executor=\"process\", which is reserved and not "
+                    'in this release; use executor="thread".'
+                )
+        return Served(queue.full_name, registry.specs, registry.crons, self._weights[queue])
+
+    def _keeper(
+        self,
+        broker: Broker,
+        serving: Serving,
+        unsettled: Unsettled,
+        drain: Drain,
+        report: Report,
+        served: Sequence[Served],
+    ) -> KeeperThread:
+        loop = asyncio.get_running_loop()
+        lease_ms = self._limits.lease_ms
+        queues = [one.queue for one in served]
+        session = SyncSession(broker)
+        started_ms = clock.wall_ms()
+        tasks = {one.queue: tuple(sorted(one.specs)) for one in served}
+        lines = {one.queue: tuple(entry.line() for entry in one.crons) for one in served}
+
+        def presence(queue: str) -> bytes:
+            return PresenceInfo(
+                name=self._name,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+                version=version("surefoot"),
+                queues=tuple(one.partition(":")[2] for one in queues),
+                tasks=tasks[queue],
+                crons=tuple(line.name for line in lines[queue]),
+                cron_lines=lines[queue],
+                concurrency=self.concurrency,
+                running=len(unsettled.running),
+                draining=drain.leaving,
+                started_ms=started_ms,
+            ).encode()
+
+        def culprit() -> Running | None:
+            return serving.coroutines.current()
+
+        def news(found: list[tuple[Running, Hold]]) -> None:
+            loop.call_soon_threadsafe(serving.news, found)
+
+        def blocked(seconds: float, stack: str) -> None:
+            running = culprit()
+            job, task = (None, None) if running is None else (running.run.leased.id, running.run.spec.name)
+            report.event("loop_blocked", job=job, task=task, seconds=round(seconds, 3), stack=stack)
+
+        rescue = Rescue(unsettled, queues, session, culprit, serving.now_ms)
+        keeper = Keeper(unsettled, queues, lease_ms, presence, lambda: serving.worker)
+        pulse = Pulse(loop, min(self.lease / 8, 0.5))
+        return KeeperThread(
+            keeper, session, pulse, lease_ms=lease_ms, on_news=news, on_blocked=blocked, on_gone=rescue.judge
+        )
+
+
+class _signals:
+    """SIGTERM and SIGINT while a worker runs: the first drains, the second hands back at once, the third leaves as
+    it is.
+
+    Plain handlers, not the loop's: they run even while a handler blocks the loop.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._before: dict[int, Any] = {}
+        self._count = 0
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self._before[number] = signal.signal(number, self._came)
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _came(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count > 2:
+            os._exit(128 + number)
+        if self._count == 2:
+            self._worker.exit_code = 128 + number
+        self._worker.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _limits(
+    concurrency: int, lease: float, unknown_ttl: Seconds, dead_max: int | None, dead_age: Seconds | None
+) -> Limits:
+    lease_ms = max(1, round(lease * 1000))
+    slack_ms = min(lease_ms // 5, _SLACK_MOST_MS)
+    return Limits(
+        concurrency=concurrency,
+        lease_ms=lease_ms,
+        floor_ms=min(lease_ms + slack_ms, _FLOOR_MOST_MS),
+        dead_max=None if dead_max is None else _count("dead_max", dead_max, least=0),
+        dead_age_ms=None if dead_age is None else round(duration(dead_age, "Worker(dead_age)") * 1000),
+        unknown_ms=round(duration(unknown_ttl, "Worker(unknown_ttl)") * 1000),
+    )
+
+
+def _count(word: str, value: object, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"Worker({word}={value!r}): give a whole number >= {least}.")
+    return value
+
+
+def _weights(queues: Sequence[Queue], weights: Mapping[Queue, int] | None) -> dict[Queue, int]:
+    given = dict(weights or {})
+    for queue, weight in given.items():
+        if queue not in queues:
+            raise ConfigError(f"Worker(weights=...): this worker does not serve the queue '{queue.name}'.")
+        _count("weights", weight)
+    return {queue: given.get(queue, 1) for queue in queues}
