@@ -1,0 +1,1 @@
+"""Speed in ratios: this queue beside a bare loop, in one run."""

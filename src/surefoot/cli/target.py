@@ -1,0 +1,254 @@
+"""Which queues a command is about: those of an application, or those of the store at a URL.
+
+Every way in which loading an application can fail is one sentence, and its own traceback if it raised.
+"""
+
+import importlib
+import os
+import pkgutil
+import sys
+import sysconfig
+import traceback
+from itertools import dropwhile
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
+
+import click
+
+from surefoot.cli.exits import NotLoaded, StoreFault
+from surefoot.core.errors import ConfigError
+from surefoot.core.names import did_you_mean
+
+if TYPE_CHECKING:
+    from surefoot.client.queue import Queue
+    from surefoot.worker import Worker
+
+Loaded: TypeAlias = "tuple[Queue, ...] | Worker"
+
+_HOUSE: Final = str(Path(__file__).parents[1]) + os.sep
+_LAST_FRAMES: Final = 6
+_SHAPE: Final = "module:queue, module:worker, module:factory or module"
+
+
+class Scope:
+    """The queues of one command. The command line wins over the environment, the environment over pyproject.toml."""
+
+    def __init__(
+        self,
+        target: str | None,
+        app: str | None,
+        url: str | None,
+        names: tuple[str, ...],
+        *,
+        default: str | None = None,
+        folder: Path | None = None,
+        verbose: bool = False,
+    ) -> None:
+        if target is not None and app is not None:
+            raise click.UsageError(f"'{target}' and --app {app} both name the application; give one of them.")
+        if url is not None and (target or app) is not None:
+            raise click.UsageError(f"--url is for calls without an application; '{target or app}' names its own store.")
+        self.names = names
+        self._named = target or app
+        self._url = url
+        self._default = default
+        self._folder = folder
+        self._verbose = verbose
+
+    @property
+    def application(self) -> str | None:
+        """The application's name as given or set; None where there is none, or a URL was given instead."""
+        if self._named is not None or self._url is not None:
+            return self._named
+        return os.environ.get("SUREFOOT_APP") or self._default
+
+    def queues(self) -> list["Queue"]:
+        """The queues, opened, at least one. With names, exactly those."""
+        application = self.application
+        if application is None:
+            return self._stored()
+        loaded = load(application, folder=self._folder, verbose=self._verbose)
+        found = chosen(queues_of(loaded), self.names, f"'{application}'")
+        for queue in found:
+            opened(queue)
+        return found
+
+    def _stored(self) -> list["Queue"]:
+        from surefoot.client.queue import Queue
+
+        url = self._url or os.environ.get("SUREFOOT_URL")
+        if not url:
+            raise click.UsageError(
+                "this needs an application or a store: name the application (--app module:queue), "
+                "or set SUREFOOT_APP or SUREFOOT_URL, or give --url."
+            )
+        stored = stored_names(url)
+        for name in self.names:
+            if name not in stored:
+                raise _no_queue("the store", name, stored)
+        return [opened(Queue(url, name=name)) for name in (self.names or stored)]
+
+
+def load(text: str, *, folder: Path | None = None, verbose: bool = False) -> Loaded:
+    """The queues or the worker that `text` names. The current directory and `folder` become importable."""
+    for place in (folder, Path.cwd()):
+        if place is not None and str(place) not in sys.path:
+            sys.path.insert(0, str(place))
+    name, _, attribute = text.partition(":")
+    if not name or not all(part.isidentifier() for part in name.split(".")):
+        raise NotLoaded(f"cannot load '{text}': that is not {_SHAPE}{_dotted(name, attribute)}")
+    module = _imported(text, name, verbose)
+    if not attribute:
+        return _all_queues(text, module)
+    found: Any = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise NotLoaded(f"cannot load '{text}': {name} has no '{attribute}'{_known(attribute, module)}")
+        found = getattr(found, part)
+    return _queue_or_worker(text, found, verbose)
+
+
+def queues_of(loaded: Loaded) -> list["Queue"]:
+    """The queues of what was loaded."""
+    return list(loaded) if isinstance(loaded, tuple) else list(loaded.queues)
+
+
+def chosen(queues: list["Queue"], names: tuple[str, ...], owner: str) -> list["Queue"]:
+    """The queues with these names, all of them where no name is given."""
+    known = {queue.name: queue for queue in queues}
+    for name in names:
+        if name not in known:
+            raise _no_queue(owner, name, known)
+    return [known[name] for name in names] if names else queues
+
+
+def opened(queue: "Queue") -> "Queue":
+    """The queue, with its store found to be there."""
+    try:
+        queue.open_sync()
+    except ConfigError as fault:
+        raise StoreFault(str(fault)) from None
+    return queue
+
+
+def stored_names(url: str) -> list[str]:
+    """The names of all queues that the store at `url` holds in its namespace, sorted."""
+    from surefoot.brokers.broker import Queues
+    from surefoot.brokers.connect import MEMORY, parse
+    from surefoot.client.queue import Queue
+
+    try:
+        address = parse(url)
+        if address.scheme == "sqlite" and address.path != MEMORY and not Path(address.path).exists():
+            raise StoreFault(f"there is no file {address.path}; a look does not make one.")
+        door = Queue(url)
+        namespace = door.full_name.partition(":")[0]
+        (found,) = door.sessions.ask_sync([Queues(f"{namespace}:")])
+    except ConfigError as fault:
+        raise StoreFault(str(fault)) from None
+    return sorted(name.rpartition(f"{namespace}:")[2] for name in found)
+
+
+def _no_queue(owner: str, name: str, known: Any) -> click.UsageError:
+    listed = f" Known: {', '.join(sorted(known))}." if known else " It has none yet."
+    return click.UsageError(f"{owner} has no queue '{name}'{did_you_mean(name, known)}{'' if known else '.'}{listed}")
+
+
+def _imported(text: str, name: str, verbose: bool) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or not (name == missing.name or name.startswith(missing.name + ".")):
+            raise raised(
+                f"cannot load '{text}': {name} raised while it was imported", missing, verbose=verbose
+            ) from None
+        raise NotLoaded(f"cannot load '{text}': {_no_module(name, missing.name)}") from None
+    except (Exception, SystemExit) as error:
+        raise raised(f"cannot load '{text}': {name} raised while it was imported", error, verbose=verbose) from None
+
+
+def _no_module(name: str, missing: str) -> str:
+    parent, _, last = missing.rpartition(".")
+    owner = sys.modules.get(parent) if parent else None
+    if owner is not None and last in _nouns(owner):
+        return f"there is no module {missing}; did you mean '{parent}:{name[len(parent) + 1 :]}'?"
+    if owner is not None and not hasattr(owner, "__path__"):
+        return f"there is no module {missing}; {parent} is a module, not a package."
+    paths = [str(Path.cwd())] if owner is None else list(owner.__path__)
+    children = sorted({child.name for child in pkgutil.iter_modules(paths) if not child.name.startswith("_")})
+    holder = parent or "this directory"
+    return f"there is no module {missing}; {holder} has: {', '.join(children)}." if children else (
+        f"there is no module {missing}; {holder} has no modules."
+    )  # fmt: skip
+
+
+def _all_queues(text: str, module: ModuleType) -> "tuple[Queue, ...]":
+    from surefoot.client.queue import Queue
+
+    found = tuple(dict.fromkeys(value for value in vars(module).values() if isinstance(value, Queue)))
+    if not found:
+        raise NotLoaded(f"cannot load '{text}': {text} has no queue{_known(None, module)}")
+    return found
+
+
+def _queue_or_worker(text: str, found: object, verbose: bool) -> Loaded:
+    from surefoot.client.queue import Queue
+
+    if not isinstance(found, Queue) and not _is_worker(found) and callable(found) and not isinstance(found, type):
+        try:
+            found = found()
+        except (Exception, SystemExit) as error:
+            raise raised(f"cannot load '{text}': it raised", error, verbose=verbose) from None
+    if isinstance(found, Queue):
+        return (found,)
+    if _is_worker(found):
+        return found
+    raise NotLoaded(
+        f"cannot load '{text}': it is of type {type(found).__name__}, not a queue, a worker, or a function without "
+        "parameters that returns one."
+    )
+
+
+def _is_worker(found: object) -> "TypeGuard[Worker]":
+    """Whether this is a Worker; the worker's module is loaded only if the application has loaded it."""
+    module = sys.modules.get("surefoot.worker")
+    return module is not None and isinstance(found, module.Worker)
+
+
+def _nouns(module: ModuleType) -> list[str]:
+    from surefoot.client.queue import Queue
+
+    return sorted(name for name, value in vars(module).items() if isinstance(value, Queue) or _is_worker(value))
+
+
+def _known(attribute: str | None, module: ModuleType) -> str:
+    nouns = _nouns(module)
+    near = "" if attribute is None else did_you_mean(attribute, nouns)
+    listed = f"It has: {', '.join(nouns)}." if nouns else "It has neither a queue nor a worker."
+    return f"{near or '.'} {listed}"
+
+
+def _dotted(name: str, attribute: str) -> str:
+    words = name.removesuffix(".py").replace("/", ".").strip(".")
+    return "." if words == name else f"; did you mean '{words}{':' if attribute else ''}{attribute}'?"
+
+
+def raised(sentence: str, error: BaseException, *, verbose: bool) -> NotLoaded:
+    """The sentence and the end of the application's traceback: from its own first frame on, without frames of ours."""
+    frames = list(dropwhile(lambda frame: not _applications(frame.filename), traceback.extract_tb(error.__traceback__)))
+    frames = [frame for frame in frames if not frame.filename.startswith((_HOUSE, "<frozen importlib"))]
+    if not verbose:
+        frames = frames[-_LAST_FRAMES:]
+    lines = [*traceback.format_list(frames), *traceback.format_exception_only(error)]
+    return NotLoaded(f"{sentence}:", "".join(lines).rstrip())
+
+
+def from_application(error: BaseException) -> bool:
+    """Whether code of the application took part in raising this."""
+    return any(_applications(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+
+
+def _applications(file: str) -> bool:
+    libraries = (_HOUSE, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    return os.path.isabs(file) and not file.startswith(libraries)

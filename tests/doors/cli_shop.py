@@ -1,0 +1,219 @@
+"""A small application and the real command line over it: in its own process, or in this one for speed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import shutil
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from surefoot.brokers import connect
+from surefoot.cli.main import run
+from surefoot.client.queue import Queue
+
+SHOP = """
+from surefoot import Queue, Retry, Worker, current_job
+
+mail = Queue("sqlite:///jobs.db", name="mail")
+billing = Queue("sqlite:///jobs.db", name="billing")
+
+
+@mail.task(retry=Retry(max_attempts=2, base=0.001))
+async def welcome(address: str, *, language: str = "en") -> str:
+    if current_job().attempt == 1 and "@" not in address:
+        raise ValueError(f"no address: {address}")
+    return address
+
+
+@mail.task(name="receipt")
+def send_receipt(number: int) -> None: ...
+
+
+@mail.cron("0 6 * * mon-fri", timezone="Europe/Paris")
+async def nightly() -> None: ...
+
+
+@billing.task(retry=Retry(max_attempts=1))
+def close_month(month: str) -> None:
+    raise RuntimeError("card provider down \\x1b[31m")
+
+
+worker = Worker(mail, billing, concurrency=4, threads=2, drain=3, name="web-1")
+
+
+def factory() -> Queue:
+    return mail
+"""
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What one command line came to."""
+
+    code: int
+    out: str
+    err: str
+
+    def records(self) -> list[dict[str, object]]:
+        """The JSON lines of stdout: nothing else may be there."""
+        return [msgspec.json.decode(line) for line in self.out.splitlines()]
+
+
+class Shop:
+    """A folder with an application and its store, and the command line in it."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder = folder
+        self._capsys = capsys
+
+    def write(self, name: str, text: str) -> Path:
+        """One more file."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def here(self, *args: str) -> Ran:
+        """The command in this process."""
+        self._capsys.readouterr()
+        code = run(args)
+        captured = self._capsys.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    def apart(self, *args: str, typed: str = "", **environment: str) -> Ran:
+        """The command in a process of its own."""
+        return command(self.folder, *args, typed=typed, **environment)
+
+
+@pytest.fixture(scope="session")
+def store_of_every_kind(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with a store that real workers have left, and the ids of its jobs by what became of them.
+
+    failed (once, then completed), dead, invalid (dead for its arguments); later (scheduled), waits, paused (in billing).
+    """
+    folder = tmp_path_factory.mktemp("kinds")
+    (folder / "shop.py").write_text(SHOP)
+    url = f"sqlite:///{folder}/jobs.db"
+    mail, billing = Queue(url, name="mail"), Queue(url, name="billing")
+    welcome, close_month = mail.by_name("welcome"), billing.by_name("close_month")
+    ids = {
+        "failed": welcome.enqueue_sync(address="ada").id,
+        "dead": close_month.enqueue_sync(month="may").id,
+        "invalid": close_month.enqueue_sync(month=5).id,
+    }
+    for _ in range(20):  # a retry is scheduled, and a burst does not wait for it
+        ran = command(folder, "worker", "shop:mail", "shop:billing", "--burst", "--quiet")
+        assert (ran.code, ran.out) == (0, ""), ran.err
+        if mail.handle(ids["failed"]).status_sync() == "completed":
+            break
+    ids["later"] = welcome.options(delay=3600).enqueue_sync(address="grace@example.org").id
+    ids["waits"] = mail.by_name("receipt").enqueue_sync(number=7).id
+    ids["paused"] = close_month.enqueue_sync(month="june").id
+    mail.close_sync()
+    return folder, ids
+
+
+@pytest.fixture
+def ids(shop: Shop, store_of_every_kind: tuple[Path, dict[str, str]]) -> dict[str, str]:
+    """The shop with a copy of that store; the ids of its jobs."""
+    folder, found = store_of_every_kind
+    for file in folder.glob("jobs.db*"):
+        shutil.copy(file, shop.folder)
+    return found
+
+
+def command(folder: Path, *args: str, typed: str = "", **environment: str) -> Ran:
+    """One command line in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "surefoot.cli.main", *args],
+        cwd=folder,
+        env=clean_environment() | environment,
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+class Terminal:
+    """Our side of a pseudo-terminal."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def type(self, keys: bytes) -> None:
+        """Press keys; \\x03 is Ctrl-C."""
+        os.write(self._descriptor, keys)
+
+    def until(self, words: str | None) -> str:
+        """What the other side prints until these words, or until it closes."""
+        seen = ""
+        while words is None or words not in seen:
+            ready, _, _ = select.select([self._descriptor], [], [], 60)
+            assert ready, f"only this came: {seen!r}"
+            try:
+                more = os.read(self._descriptor, 4096)
+            except OSError:
+                return seen
+            if not more:
+                return seen
+            seen += more.decode(errors="replace")
+        return seen
+
+
+@contextmanager
+def on_terminal(shop: Shop, *args: str) -> Iterator[tuple[subprocess.Popen[bytes], Terminal]]:
+    """The command in a process of its own, with a terminal as a person has it."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "surefoot.cli.main", *args],
+        cwd=shop.folder, env=clean_environment() | {"TERM": "xterm", "COLUMNS": "150"},
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, preexec_fn=_take_the_terminal,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        try:
+            yield process, Terminal(ours)
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def _take_the_terminal() -> None:
+    """Make the terminal the controlling one, so that Ctrl-C is a signal."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without anything that the command line listens to."""
+    heard = ("SUREFOOT_", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    rest = {name: value for name, value in os.environ.items() if not name.startswith(heard)}
+    return rest | {"TZ": "UTC"}
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shop]:
+    for name in set(os.environ) - set(clean_environment()):
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    made = Shop(tmp_path, capsys)
+    made.write("shop.py", SHOP)
+    yield made
+    for address, broker in list(connect._brokers.values()):
+        if address.path.startswith(str(tmp_path)):
+            broker.close_sync()
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if file.startswith(str(tmp_path)):
+            del sys.modules[name]
