@@ -241,7 +241,7 @@ class Worker:
         tasks = {one.queue: tuple(sorted(one.specs)) for one in served}
         lines = {one.queue: tuple(entry.line() for entry in one.crons) for one in served}
 
-        def presence(queue: str) -> bytes:
+        def presence(queue: str, left: bool) -> bytes:
             return PresenceInfo(
                 name=self._name,
                 host=socket.gethostname(),
@@ -254,6 +254,7 @@ class Worker:
                 concurrency=self.concurrency,
                 running=len(unsettled.running),
                 draining=drain.leaving,
+                left=left,
                 started_ms=started_ms,
             ).encode()
 

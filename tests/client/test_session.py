@@ -326,7 +326,9 @@ def test_callers_are_16_letters_of_chance() -> None:
 async def test_a_call_apart_carries_exactly_its_verbs(wire: Wire) -> None:
     session = Session(wire)
     verbs: Sequence[Verb[Any]] = [Claim(QUEUE, 1, 1000, 0), put(job("a")), Claim("test:b", 1, 1000, 0)]
-    answers, _ = await asyncio.gather(session.ask(verbs, apart=True), session.ask([put(job("b"))]))
+    beside = asyncio.ensure_future(session.ask([put(job("b"))]))
+    answers = await session.ask(verbs, apart=True)
+    await beside
     assert answers[1] == [PutAnswer("created")]
     assert tuple(verbs) in [call.verbs for call in wire.calls]
     assert session.caller == wire.calls[0].caller
@@ -452,7 +454,7 @@ def test_a_forked_child_speaks_under_its_own_name(tmp_path: Path) -> None:
 
 async def test_a_forked_child_drops_what_the_parent_has_in_line(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(wire)
-    wire.losses = [("before", StoreUnavailable("away"))] * 2
+    wire.losses = [("before", StoreUnavailable("away"))]
     waiting = asyncio.ensure_future(session.ask([put(job("a"))]))
     await wire.heard()
     name = session.caller

@@ -1,8 +1,12 @@
 """What the stateful test draws: few ids, keys, callers and times, so that they meet often."""
 
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
 from hypothesis import strategies as st
 from tests.conformance.stores import START_MS
 
+from surefoot.brokers.broker import Beat, Configure, Prune, Verb
 from surefoot.core.codec import encode_error
 from surefoot.core.errors import ErrorInfo
 from surefoot.core.job import After, At, NewJob, Unique
@@ -15,7 +19,6 @@ CRONS = ("nightly", "hourly")
 PERIOD_MS = 5_000
 
 ids = st.sampled_from(IDS)
-some_ids = st.lists(ids, min_size=1, max_size=3).map(tuple)
 bodies = st.binary(max_size=6)
 keeps = st.sampled_from((0, PERIOD_MS, 300_000, None))
 spans = st.sampled_from((0, 1, 700, PERIOD_MS, 20_000))
@@ -30,6 +33,8 @@ jobs = st.builds(
     st.one_of(st.none(), uniques),
     st.sampled_from((1, 1, 1, 2)),
 )
+leases_ms = st.sampled_from((10_000, 1_000))
+pauses_ms = st.sampled_from((0, 0, 1, 700, 10_000))
 steps_ms = st.sampled_from((1, 700, PERIOD_MS, 10_000, 61_000, 600_000, -2_000))
 
 counters: st.SearchStrategy[Counter | None] = st.sampled_from(
@@ -46,16 +51,47 @@ moves: st.SearchStrategy[Move] = st.one_of(
 )
 
 
+Claimed: TypeAlias = tuple[str, str]
+"""The id of a job that was claimed, and its token then."""
+
+
 @st.composite
-def transitions(draw: st.DrawFn, held: list[tuple[str, str]]) -> Transition:
-    """A step for a job that was once claimed, mostly with its own token, sometimes with that of another."""
-    id, token = draw(st.sampled_from(held))
-    if draw(st.integers(0, 9)) == 0:
-        token = draw(st.sampled_from(held))[1]
+def claims(draw: st.DrawFn, good: list[Claimed], ever: list[Claimed]) -> Claimed:
+    """Mostly a lease that is good, else one that was, or the token of another job."""
+    chosen = draw(st.sampled_from(good or ever))
+    match draw(st.integers(0, 9)):
+        case 9:
+            return draw(st.sampled_from(ever))
+        case 8:
+            return chosen[0], draw(st.sampled_from(ever))[1]
+        case _:
+            return chosen
+
+
+@st.composite
+def transitions(draw: st.DrawFn, good: list[Claimed], ever: list[Claimed]) -> Transition:
+    id, token = draw(claims(good, ever))
     to = draw(moves)
     error = None
     if draw(st.booleans()):
         reason = to.reason if isinstance(to, Bury) else None
         error = encode_error(ErrorInfo(kind=draw(st.sampled_from("XYZ"))), reason=reason)
-    effects = tuple(draw(st.lists(jobs, max_size=2))) if draw(st.integers(0, 4)) == 0 else ()
+    effects = tuple(draw(st.lists(jobs, max_size=2))) if draw(st.integers(0, 4)) == 4 else ()
     return Transition(id, token, to, draw(counters), error, draw(keeps), effects)
+
+
+def house_verbs(queue: str, callers: Sequence[str]) -> st.SearchStrategy[Verb[Any]]:
+    """A queue that is paused or short stops much of the rest: it is open again soon."""
+    open_again = Configure(queue, paused=None, max_length=None)
+    return st.one_of(
+        st.just(open_again),
+        st.sampled_from(
+            [Configure(queue, paused="night"), Configure(queue, paused=""), Configure(queue, max_length=3)]
+        ),
+        st.just(open_again),
+        st.sampled_from(
+            [Configure(queue, cron=cron) for cron in (("nightly", "x"), ("nightly", None), ("hourly", ""))]
+        ),
+        st.sampled_from([Prune(queue, most, age_ms, 60_000) for most in (None, 0, 1) for age_ms in (None, PERIOD_MS)]),
+        st.builds(Beat, st.just(queue), st.sampled_from(callers), bodies),
+    )

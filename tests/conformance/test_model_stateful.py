@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from msgspec import UNSET
 from tests.conformance import drawing as draw
 from tests.conformance.compare import assert_same, seen_record, seen_stats
 from tests.conformance.model import Model
@@ -22,18 +21,15 @@ from tests.conformance.stores import KINDS, MODEL, QUEUE, Kind, Runner, Store
 from surefoot.brokers.broker import (
     NUMBERED,
     Amend,
-    Beat,
     Call,
     Cancel,
     Claim,
-    Configure,
     Delete,
     Extend,
     Find,
     Get,
     Lease,
     Move,
-    Prune,
     Put,
     Requeue,
     Settle,
@@ -41,13 +37,14 @@ from surefoot.brokers.broker import (
     Tick,
     Verb,
 )
-from surefoot.core.job import Due, NewJob
+from surefoot.core.job import NewJob
+from surefoot.core.names import State
 
 CALLERS = ("alice", "bob", "carol")
 REMEMBERED_MS = 3_600_000
 """For so long a store surely remembers a caller."""
 RING_SECONDS = 30
-HELD_MOST = 12
+CLAIMS_MOST = 12
 
 callers = st.sampled_from(CALLERS)
 
@@ -65,7 +62,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.loop = asyncio.new_event_loop()
         self.numbers = dict.fromkeys(CALLERS, 0)
         self.last: dict[str, tuple[Call, bool]] = {}  # what a caller said last, and whether to the newer release
-        self.held: list[tuple[str, str]] = []  # job and token of the last claims, good or stale
+        self.claimed: list[tuple[str, str]] = []  # job and token of the last claims, good or stale
         self.newer: tuple[Model, Runner] | None = None
 
     def teardown(self) -> None:
@@ -89,7 +86,7 @@ class QueueMachine(RuleBasedStateMachine):
         for verb, wanted, answer in zip(call.verbs, expected, got, strict=True):
             assert_same(verb, wanted, answer, repeated=repeated)
             if isinstance(verb, Claim) and not isinstance(answer, Exception):
-                self.held = [*((job.id, job.token) for job in answer.jobs), *self.held][:HELD_MOST]
+                self.claimed = [*((job.id, job.token) for job in answer.jobs), *self.claimed][:CLAIMS_MOST]
         if not repeated:
             self.last[call.caller] = (call, newer)
         if self.model.queues[QUEUE].token and runner is self.store.runner:
@@ -128,94 +125,99 @@ class QueueMachine(RuleBasedStateMachine):
 
     # What happens
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(jobs=st.lists(draw.jobs, min_size=1, max_size=4))
+    def begin(self, jobs: list[NewJob]) -> None:
+        self.open_newer()
+        self.say("alice", Put(QUEUE, tuple(jobs)))
+
+    def open_newer(self) -> None:
+        """A second release on the same store, where the store can have two."""
         if self.kind.shared:
             self.newer = (Model(2, self.kind.ties, self.model.queues), self.store.open(understands=2))
-        self.say("alice", Put(QUEUE, ()))
+
+    def within(self, *states: State) -> list[str]:
+        return [id for id, job in self.model.queues[QUEUE].jobs.items() if job.state in states]
+
+    def some(self, data: st.DataObject, *states: State) -> tuple[str, ...]:
+        """A few ids, most of them of jobs in these states."""
+        fitting = st.sampled_from(self.within(*states) or draw.IDS)
+        return tuple(data.draw(st.lists(st.one_of(fitting, fitting, draw.ids), min_size=1, max_size=3)))
 
     @rule(
         caller=callers,
-        jobs=st.lists(draw.jobs, max_size=4),
-        most=st.sampled_from((None, None, None, 0, 2, 5)),
+        jobs=st.lists(draw.jobs, min_size=1, max_size=4),
+        most=st.sampled_from((None, None, None, None, 0, 3)),
         keep=draw.keeps,
     )
     def put(self, caller: str, jobs: list[NewJob], most: int | None, keep: int | None) -> None:
         self.say(caller, Put(QUEUE, tuple(jobs), most, keep))
 
-    @rule(caller=callers, want=st.integers(0, 3), data=st.data(), newer=st.booleans(), also=st.booleans())
-    def claim(self, caller: str, want: int, data: st.DataObject, newer: bool, also: bool) -> None:
-        newer = newer and self.newer is not None
-        served = draw.REASONS if newer else draw.REASONS[:2]
-        reasons = data.draw(st.lists(st.sampled_from(served), unique=True))
-        lease_ms = data.draw(st.sampled_from((1_000, 10_000)))
-        trust_ms = data.draw(st.sampled_from((0, self.store.now, self.store.now, self.store.now - 5_000)))
-        claim = Claim(QUEUE, want, lease_ms, trust_ms, reasons=tuple(reasons))
-        if also and self.held:
-            self.say(caller, self.draw_settle(data), claim, newer=newer)
-        else:
-            self.say(caller, claim, newer=newer)
+    @rule(caller=callers, data=st.data(), newer=st.booleans(), later_ms=draw.pauses_ms)
+    def claim(self, caller: str, data: st.DataObject, newer: bool, later_ms: int) -> None:
+        self.store.later(later_ms)
+        self.say(caller, self.draw_claim(data, newer), newer=newer)
 
-    def draw_settle(self, data: st.DataObject) -> Settle:
-        return Settle(QUEUE, tuple(data.draw(st.lists(draw.transitions(self.held), min_size=1, max_size=3))))
+    @rule(caller=callers, data=st.data(), newer=st.booleans(), later_ms=draw.pauses_ms)
+    def take_a_turn(self, caller: str, data: st.DataObject, newer: bool, later_ms: int) -> None:
+        """What a worker says all day: settle what finished, claim what is free."""
+        self.store.later(later_ms)
+        settle = [self.draw_settle(data)] if self.claimed else []
+        self.say(caller, *settle, self.draw_claim(data, newer), newer=newer)
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.leases())
     @rule(caller=callers, data=st.data())
     def settle(self, caller: str, data: st.DataObject) -> None:
         self.say(caller, self.draw_settle(data))
 
-    @precondition(lambda self: self.held)
-    @rule(caller=callers, data=st.data(), note=st.one_of(st.none(), draw.bodies), swap=st.integers(0, 5))
-    def extend(self, caller: str, data: st.DataObject, note: bytes | None, swap: int) -> None:
-        held = data.draw(st.lists(st.sampled_from(self.held), min_size=1, max_size=3))
-        leases = [Lease(id, held[0][1] if swap == 0 else token, note) for id, token in held]
-        self.say(caller, Extend(QUEUE, tuple(leases), data.draw(st.sampled_from((1_000, 10_000)))))
+    def draw_claim(self, data: st.DataObject, newer: bool) -> Claim:
+        served = draw.REASONS if newer and self.newer else draw.REASONS[:2]
+        now = self.store.now
+        return Claim(
+            QUEUE,
+            want=data.draw(st.sampled_from((3, 2, 1, 0))),
+            lease_ms=data.draw(draw.leases_ms),
+            trust_ms=data.draw(st.sampled_from((now, now, now - 5_000, 0))),
+            reasons=tuple(data.draw(st.lists(st.sampled_from(served), unique=True))),
+        )
 
-    @rule(caller=callers, ids=draw.some_ids, reason=st.sampled_from(("", "enough")), keep=draw.keeps)
-    def cancel(self, caller: str, ids: tuple[str, ...], reason: str, keep: int | None) -> None:
-        self.say(caller, Cancel(QUEUE, ids, reason, keep))
+    def draw_settle(self, data: st.DataObject) -> Settle:
+        steps = draw.transitions(self.leases(), self.claimed)
+        return Settle(QUEUE, tuple(data.draw(st.lists(steps, min_size=1, max_size=3))))
 
-    @rule(caller=callers, ids=draw.some_ids)
-    def requeue(self, caller: str, ids: tuple[str, ...]) -> None:
-        self.say(caller, Requeue(QUEUE, ids))
+    def leases(self) -> list[tuple[str, str]]:
+        """The leases that are good, whether their time is over or not."""
+        jobs = self.model.queues[QUEUE].jobs.values()
+        return [(job.id, job.token) for job in jobs if job.token is not None]
 
-    @rule(caller=callers, ids=draw.some_ids, due=draw.dues)
-    def move(self, caller: str, ids: tuple[str, ...], due: Due) -> None:
-        self.say(caller, Move(QUEUE, ids, due))
+    @precondition(lambda self: self.claimed)
+    @rule(caller=callers, data=st.data(), note=st.one_of(st.none(), draw.bodies))
+    def extend(self, caller: str, data: st.DataObject, note: bytes | None) -> None:
+        held = data.draw(st.lists(draw.claims(self.leases(), self.claimed), min_size=1, max_size=3))
+        leases = tuple(Lease(id, token, note) for id, token in held)
+        self.say(caller, Extend(QUEUE, leases, data.draw(draw.leases_ms)))
 
-    @rule(caller=callers, id=draw.ids, body=draw.bodies)
-    def amend(self, caller: str, id: str, body: bytes) -> None:
-        self.say(caller, Amend(QUEUE, id, body))
+    @rule(caller=callers, data=st.data(), what=st.sampled_from(("cancel", "move", "tick", "delete", "house")))
+    def act_by_hand(self, caller: str, data: st.DataObject, what: str) -> None:
+        match what:
+            case "cancel":
+                ids = self.some(data, "processing", "pending", "scheduled", "parked")
+                verb: Verb[Any] = Cancel(QUEUE, ids, data.draw(st.sampled_from(("", "enough"))), data.draw(draw.keeps))
+            case "move":
+                verb = Move(QUEUE, self.some(data, "pending", "scheduled", "parked"), data.draw(draw.dues))
+            case "tick":
+                tick_ms = self.store.now + data.draw(st.sampled_from((0, -9_000, 60_000, 60_001)))
+                verb = Tick(QUEUE, data.draw(st.sampled_from(draw.CRONS)), tick_ms, data.draw(draw.jobs))
+            case "delete":
+                verb = Delete(QUEUE, self.some(data, "dead", "completed"))
+            case _:
+                verb = data.draw(draw.house_verbs(QUEUE, CALLERS))
+        self.say(caller, verb)
 
-    @rule(caller=callers, ids=draw.some_ids)
-    def delete(self, caller: str, ids: tuple[str, ...]) -> None:
-        self.say(caller, Delete(QUEUE, ids))
-
-    @rule(
-        caller=callers,
-        name=st.sampled_from(draw.CRONS),
-        ahead=st.sampled_from((-9_000, 0, 60_000, 60_001)),
-        job=draw.jobs,
-    )
-    def tick(self, caller: str, name: str, ahead: int, job: NewJob) -> None:
-        self.say(caller, Tick(QUEUE, name, self.store.now + ahead, job))
-
-    @rule(
-        caller=callers,
-        paused=st.sampled_from((UNSET, None, None, "", "night")),
-        most=st.sampled_from((UNSET, None, None, 3)),
-        cron=st.sampled_from((UNSET, ("nightly", "x"), ("nightly", None), ("hourly", ""))),
-    )
-    def configure(self, caller: str, paused: Any, most: Any, cron: Any) -> None:
-        self.say(caller, Configure(QUEUE, paused, most, cron))
-
-    @rule(caller=callers, dead_max=st.sampled_from((None, 0, 1)), age=st.sampled_from((None, 5_000)))
-    def prune(self, caller: str, dead_max: int | None, age: int | None) -> None:
-        self.say(caller, Prune(QUEUE, dead_max, age, unknown_ms=60_000))
-
-    @rule(caller=callers, presence=draw.bodies)
-    def beat(self, caller: str, presence: bytes) -> None:
-        self.say(caller, Beat(QUEUE, caller, presence))
+    @precondition(lambda self: self.within("dead"))
+    @rule(caller=callers, data=st.data(), body=st.one_of(st.none(), st.none(), draw.bodies))
+    def mend_the_dead(self, caller: str, data: st.DataObject, body: bytes | None) -> None:
+        ids = self.some(data, "dead")
+        self.say(caller, Requeue(QUEUE, ids) if body is None else Amend(QUEUE, ids[0], body))
 
     # What goes wrong
 
@@ -226,25 +228,15 @@ class QueueMachine(RuleBasedStateMachine):
             return None
         return (call, newer) if all(isinstance(verb, NUMBERED) for verb in call.verbs) else None
 
-    @rule(caller=callers)
-    def repeat(self, caller: str) -> None:
-        """The reply was lost, on the way or with the process that should have read it: the same call again."""
+    @rule(caller=callers, fault=st.sampled_from(("lost reply", "clone", "late")))
+    def say_again(self, caller: str, fault: str) -> None:
+        """The reply was lost; or two senders take themselves for this caller; or a request arrives after it was given up."""
         if said := self.remembered(caller):
             call, newer = said
-            self.send(msgspec.structs.replace(call, now=self.store.now), newer=newer, repeated=True)
-
-    @rule(caller=callers)
-    def clone(self, caller: str) -> None:
-        """Two senders think that they are this caller."""
-        if said := self.remembered(caller):
-            self.send(msgspec.structs.replace(said[0], tag="else", now=self.store.now), repeated=True)
-
-    @rule(caller=callers)
-    def come_late(self, caller: str) -> None:
-        """A request arrives after its successor, out of a connection that was given up."""
-        if said := self.remembered(caller):
-            call = said[0]
-            self.send(msgspec.structs.replace(call, number=call.number - 1, now=self.store.now), repeated=True)
+            tag = "else" if fault == "clone" else call.tag
+            number = call.number - 1 if fault == "late" else call.number
+            again = Call(caller, number, tag, call.verbs, self.store.now)
+            self.send(again, newer=newer, repeated=True)
 
     @rule(ms=draw.steps_ms)
     def let_time_pass(self, ms: int) -> None:
@@ -255,7 +247,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         self.store.restart()
-        self.newer = (Model(2, self.kind.ties, self.model.queues), self.store.open(understands=2))
+        self.open_newer()
         self.compare()
 
 

@@ -98,7 +98,7 @@ class Shop:
 def store_of_every_kind(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A folder with a store that real workers have left, and the ids of its jobs by what became of them.
 
-    failed (once, then completed), dead, invalid (dead for its arguments); later (scheduled), waits, paused (in billing).
+    failed (once, then completed), dead, invalid (dead for its arguments); later, waits, paused (in billing).
     """
     folder = tmp_path_factory.mktemp("kinds")
     (folder / "shop.py").write_text(SHOP)
@@ -152,7 +152,7 @@ class Terminal:
         self._descriptor = descriptor
 
     def type(self, keys: bytes) -> None:
-        """Press keys; \\x03 is Ctrl-C."""
+        """Press keys; 3 is Ctrl-C, 4 is Ctrl-D."""
         os.write(self._descriptor, keys)
 
     def until(self, words: str | None) -> str:

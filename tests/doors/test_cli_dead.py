@@ -127,7 +127,7 @@ def test_nothing_that_matches_is_exit_1(line: str, shop: Shop, ids: dict[str, st
         (b"y\n", 0, "2 jobs requeued.", "pending"),
         (b"n\n", 1, "surefoot: nothing was changed.", "dead"),
         (b"\n", 1, "surefoot: nothing was changed.", "dead"),
-        (b"\x03", 130, "", "dead"),
+        (b"\x04", 130, "", "dead"),
     ],
 )
 def test_on_a_terminal_it_shows_the_count_and_asks(

@@ -20,6 +20,7 @@ pytest.importorskip("PIL")
 from surefoot.cli.demo.account import judge, summary
 from surefoot.cli.demo.ledger import Run
 
+COMMAND = ("-m", "surefoot.cli.main", "demo", "--fast")
 TELL = "import sys; from surefoot.cli.demo import run; sys.exit(run(fast=True))"
 
 
@@ -45,11 +46,11 @@ def workers(temporary: Path) -> list[psutil.Process]:
     return found
 
 
-def demo(temporary: Path, code: str = TELL, **environment: str) -> subprocess.Popen[str]:
+def demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, *(arguments or COMMAND)],
         cwd=temporary,
-        env=os.environ | {"TMPDIR": str(temporary), "NO_COLOR": "1"} | environment,
+        env=os.environ | {"TMPDIR": str(temporary), "NO_COLOR": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -79,8 +80,8 @@ def test_the_whole_story(temporary: Path) -> None:
     assert count["completed"] == count["accepted"] - 1
     assert (count["dead"], count["cancelled"], count["expired"], count["lost"]) == (1, 0, 0, 0)
     assert count["run twice"] >= 2
-    assert "worker was killed (SIGKILL)" in told
-    assert "worker had to leave (SIGTERM)" in told
+    assert "its worker was killed (SIGKILL)" in told
+    assert "its worker had to leave (SIGTERM)" in told
 
     assert workers(temporary) == []
     assert list(temporary.iterdir()) == []
@@ -102,7 +103,7 @@ def test_a_signal_in_the_middle_leaves_nothing_behind(temporary: Path) -> None:
 
 def test_a_worker_that_cannot_start_fails_the_story(temporary: Path) -> None:
     broken = "import sys; from surefoot.cli.demo import crew; crew.COMMAND = (sys.executable, '-c', 'no_such_name'); "
-    with demo(temporary, broken + TELL) as process:
+    with demo(temporary, "-c", broken + TELL) as process:
         told, errors = process.communicate(timeout=60)
     assert process.returncode == 1, told + errors
     assert re.search(
@@ -116,7 +117,7 @@ def test_a_worker_that_cannot_start_fails_the_story(temporary: Path) -> None:
 
 @pytest.mark.parametrize(("module", "package"), [("aiosmtpd", "aiosmtpd"), ("PIL", "pillow")])
 def test_without_the_extra_one_sentence_says_how_to_get_it(temporary: Path, module: str, package: str) -> None:
-    with demo(temporary, f"import sys; sys.modules[{module!r}] = None; {TELL}") as process:
+    with demo(temporary, "-c", f"import sys; sys.modules[{module!r}] = None; {TELL}") as process:
         told, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert told == ""
@@ -124,7 +125,7 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(temporary: Path, modu
 
 
 def test_redis_is_not_in_this_release(temporary: Path) -> None:
-    with demo(temporary, TELL.replace("fast=True", "redis='redis://localhost'")) as process:
+    with demo(temporary, *COMMAND, "--redis", "redis://localhost") as process:
         told, errors = process.communicate(timeout=60)
     assert (process.returncode, told) == (2, "")
     assert errors == "surefoot: this release stores jobs in sqlite only; write `surefoot demo` without --redis.\n"
@@ -146,9 +147,9 @@ def test_the_account_knows_why_a_job_ran_twice() -> None:
     account = judge(dict.fromkeys(runs, "completed"), runs, killed={KILLED}, drained={DRAINED}, told=6)
     assert account.faults == ()
     assert account.again == {
-        "killed": "worker was killed (SIGKILL)",
-        "killed before it could say so": "worker was killed (SIGKILL)",
-        "drained": "worker had to leave (SIGTERM)",
+        "killed": "its worker was killed (SIGKILL)",
+        "killed before it could say so": "its worker was killed (SIGKILL)",
+        "drained": "its worker had to leave (SIGTERM)",
     }
     assert summary(account, ticks=2) == [
         "accepted     6  4 by this story, 2 by the recurring job",
@@ -157,7 +158,7 @@ def test_the_account_knows_why_a_job_ran_twice() -> None:
         "cancelled    0",
         "expired      0",
         "lost         0",
-        "run twice    3  1 because their worker had to leave (SIGTERM), 2 because their worker was killed (SIGKILL)",
+        "run twice    3  1: its worker had to leave (SIGTERM), 2: its worker was killed (SIGKILL)",
     ]
 
 

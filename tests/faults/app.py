@@ -1,71 +1,109 @@
 """The application that the fault tests run in real worker processes. Each handler writes what it does into the ledger.
 
-python -m tests.faults.app [options]      url and ledger come by environment: FAULTS_URL, FAULTS_LEDGER
+python -m tests.faults.app [options]      store and ledger come by environment: FAULTS_URL, FAULTS_LEDGER
 """
 
 import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.ledger import Ledger
+from tests.faults.trouble import Plan, make_trouble
 
-from surefoot import Queue, Retry, Worker, current_job
+from surefoot import CallNext, Event, JobContext, Middleware, Queue, Retry, Worker, current_job
 
 jobs = Queue(os.environ["FAULTS_URL"], name="jobs")
 ledger = Ledger(Path(os.environ["FAULTS_LEDGER"]))
 
 
-def started() -> None:
-    """The handler's first line."""
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """The handler's first and last line: started, then ended or broken off."""
     job = current_job()
-    ledger.write("started", job.id, attempt=job.attempt, worker=job.worker, failures=job.failures, crashes=job.crashes)
+    facts = {"attempt": job.attempt, "worker": job.worker}
+    ledger.write("started", job.id, **facts, failures=job.failures, crashes=job.crashes)
+    try:
+        yield
+    except BaseException as error:
+        ledger.write("broken", job.id, **facts, kind=type(error).__name__)
+        raise
+    ledger.write("ended", job.id, **facts)
 
 
-def ended() -> None:
-    """The handler's last line."""
-    ledger.write("ended", current_job().id, attempt=current_job().attempt)
+def lasts(seconds: float, later: float | None) -> float:
+    """How long this run takes: `later` from the second attempt on, if given."""
+    return seconds if later is None or current_job().attempt == 1 else later
 
 
 @jobs.task(keep_result=3600, retry=Retry(base=0.1))
-async def work(seconds: float) -> str:
-    """Takes its time on the loop."""
-    started()
-    await asyncio.sleep(seconds)
-    ended()
-    return current_job().id
+async def work(seconds: float, later: float | None = None) -> str:
+    """Takes its time on the loop; its result names the worker."""
+    with told():
+        await asyncio.sleep(lasts(seconds, later))
+    return current_job().worker
 
 
 @jobs.task(keep_result=3600, retry=Retry(base=0.1))
-def threaded(seconds: float) -> None:
+def threaded(seconds: float, later: float | None = None) -> str:
     """Takes its time in a thread."""
-    started()
-    time.sleep(seconds)
-    ended()
+    with told():
+        time.sleep(lasts(seconds, later))
+    return current_job().worker
+
+
+@jobs.task(keep_result=3600, retry=Retry(base=0.1))
+async def reporting(seconds: float) -> str:
+    """Says all the time which worker runs it."""
+    with told():
+        for _ in range(round(seconds * 20)):
+            current_job().progress(1, note=current_job().worker)
+            await asyncio.sleep(0.05)
+    return current_job().worker
 
 
 @jobs.task(keep_result=3600)
 async def blocking(seconds: float) -> None:
     """Blocks the whole loop."""
-    started()
-    time.sleep(seconds)  # noqa: ASYNC251  # the fault itself
-    ended()
+    with told():
+        time.sleep(seconds)  # noqa: ASYNC251  # the fault itself
+
+
+@jobs.task(keep_result=3600, retry=Retry(max_attempts=1))
+async def stubborn(seconds: float) -> None:
+    """Does not end when it is cancelled."""
+    until = time.monotonic() + seconds
+    with told():
+        while time.monotonic() < until:
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                ledger.write("swallowed_cancel", current_job().id)
+
+
+@jobs.task(keep_result=3600, retry=Retry(max_attempts=2, base=0.1))
+async def failing() -> None:
+    """Fails every time."""
+    with told():
+        raise OSError("no such host")
 
 
 @jobs.task(keep_result=3600)
 async def killer() -> None:
     """Takes its worker with it, every time."""
-    started()
-    os.kill(os.getpid(), signal.SIGKILL)
+    with told():
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @jobs.task(keep_result=3600)
 def effect_then_die(flag: str) -> None:
     """Does its work, then its worker dies before it can say so; once."""
-    started()
-    ended()
+    with told():
+        pass
     if not os.path.exists(flag):
         Path(flag).touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -74,27 +112,57 @@ def effect_then_die(flag: str) -> None:
 @jobs.task(keep_result=3600, timeout=0.5, retry=Retry(max_attempts=1))
 def never_returns() -> None:
     """A thread that cannot be killed."""
-    started()
-    while True:
-        time.sleep(60)
+    with told():
+        while True:
+            time.sleep(60)
 
 
-def main() -> None:
-    """One worker process."""
+@jobs.task(keep_result=3600, timeout=60)
+def meets(folder: str, guests: int) -> None:
+    """Ends when so many of its kind run at the same time."""
+    with told():
+        Path(folder, current_job().id).touch()
+        while len(os.listdir(folder)) < guests:
+            current_job().check()
+            time.sleep(0.02)
+
+
+async def passing(job: JobContext, call_next: CallNext) -> object:
+    """A middleware that does nothing."""
+    return await call_next()
+
+
+def options() -> argparse.Namespace:
+    """What the command line says."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--concurrency", type=int, default=10)
     parser.add_argument("--threads", type=int, default=10)
     parser.add_argument("--lease", type=float, default=1)
     parser.add_argument("--drain", type=float, default=25)
     parser.add_argument("--name")
-    args = parser.parse_args()
-    worker = Worker(
+    parser.add_argument("--middleware", action="store_true", help="an idle middleware around every run")
+    parser.add_argument("--die-on", help="the kind of event at which the process kills itself")
+    parser.add_argument("--trouble", type=Plan.parse, action="append", default=[], help="such as drop:claim:1")
+    parser.add_argument("--deaf", action="store_true", help="no wake-up ever arrives")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """One worker process."""
+    args = options()
+
+    def note(event: Event) -> None:
+        ledger.write(f"event:{event.kind}", event.job_id or "", worker=event.worker, details={**event.details})
+        if event.kind == args.die_on:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if args.trouble or args.deaf:
+        make_trouble(jobs, args.trouble, ledger, deaf=args.deaf)
+    around: list[Middleware] = [passing] if args.middleware else []
+    Worker(
         jobs, concurrency=args.concurrency, threads=args.threads, lease=args.lease, drain=args.drain, name=args.name,
-        on_event=lambda event: ledger.write(
-            f"event:{event.kind}", event.job_id or "", worker=event.worker, details={**event.details}
-        ),
-    )  # fmt: skip
-    worker.run()
+        middleware=around, on_event=note,
+    ).run()  # fmt: skip
 
 
 if __name__ == "__main__":

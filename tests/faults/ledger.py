@@ -1,16 +1,23 @@
-"""The outside ledger: one line a fact, written with one O_APPEND write by whoever saw it, judged after the fault."""
+"""The outside ledger: one line a fact, written with one O_APPEND write by whoever saw it, judged after the fault.
+
+Knows jobs only as the store's records say; never starts or stops anything.
+"""
 
 import json
 import os
 import time
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from surefoot import Job
+from surefoot.brokers.broker import Record
+
+FINAL = ("completed", "dead", "cancelled", "expired")
+_ENDED_A_RUN = ("event:interrupted", "event:snoozed")
+
+Fact = dict[str, Any]
 
 
 class Ledger:
@@ -19,33 +26,43 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def write(self, what: str, job: str, **facts: object) -> None:
+    def write(self, what: str, job: str = "", **facts: object) -> None:
         """One fact: accepted, refused, unknown, started, ended, ..."""
-        line = json.dumps({"what": what, "job": job, "pid": os.getpid(), "at": time.time(), **facts}) + "\n"
+        line = (json.dumps({"what": what, "job": job, "pid": os.getpid(), "at": time.time(), **facts}) + "\n").encode()
         file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(file, line.encode())
+            written = os.write(file, line)
         finally:
             os.close(file)
+        assert written == len(line), "the ledger's disk is full"
 
-    def lines(self) -> list[dict[str, Any]]:
-        """All facts so far, in the order they were written."""
+    def lines(self) -> list[Fact]:
+        """All facts so far, in the order they were written; a line that is being written is not one yet."""
         if not self.path.exists():
             return []
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        whole, _, _ = self.path.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
-    def of(self, what: str) -> list[dict[str, Any]]:
-        """The facts of one kind."""
-        return [line for line in self.lines() if line["what"] == what]
+    def length(self) -> int:
+        """How many facts so far."""
+        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
 
-    def count(self, what: str) -> int:
+    def of(self, what: str, job: str | None = None) -> list[Fact]:
+        """The facts of one kind, of one job if given."""
+        return [line for line in self.lines() if line["what"] == what and job in (None, line["job"])]
+
+    def count(self, what: str, job: str | None = None) -> int:
         """How many facts of one kind."""
-        return len(self.of(what))
+        return len(self.of(what, job))
+
+    def pids(self) -> dict[str, int]:
+        """The process of each worker, by the worker's id."""
+        return {line["worker"]: line["pid"] for line in self.of("event:worker_started")}
 
 
 @dataclass
 class Verdict:
-    """What the ledger says in the end. `lost` and `unexplained` must be empty."""
+    """What ledger and store say in the end. `doubled` holds the cause of each further run, by job."""
 
     accepted: int = 0
     started: int = 0
@@ -61,45 +78,67 @@ class Verdict:
         assert self.unexplained == [], f"ran again without a cause: {self.unexplained}"
 
 
-def judge(
-    ledger: Ledger, accepted: Iterable[str], jobs: Sequence[Job | None], killed: dict[int, float] | None = None
-) -> Verdict:
-    """Compare what was accepted with what the store says in the end and what the handlers wrote.
+class Judge:
+    """Compares the handlers' facts with the store's records.
 
-    `killed`: pids that a test killed or froze, and when. A further run of a job is explained by an earlier run on
-    such a pid,
-    by a failure, an interruption or a snooze that the job's own record counts, or by a claim that never reached its
-    handler.
+    A run that was not the last of its job is explained by the store's own line about it (a crash counts only if the
+    test struck that worker's process: killed, froze or silenced it), or by an event that tells how it ended.
     """
-    killed = killed or {}
-    known = {job.id: job for job in jobs if job is not None}
-    starts: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    ends = Counter[str]()
-    verdict = Verdict()
-    for line in ledger.lines():
-        if line["what"] == "started":
-            starts[line["job"]].append(line)
-        elif line["what"] == "ended":
-            ends[line["job"]] += 1
-    verdict.started = sum(map(len, starts.values()))
-    verdict.ended = sum(ends.values())
-    for id in accepted:
-        verdict.accepted += 1
-        job = known.get(id)
-        if job is None or job.state not in ("completed", "dead", "cancelled", "expired"):
-            verdict.lost.append(id)
-            continue
-        if job.state == "completed" and not ends[id]:
-            verdict.lost.append(id)
-        runs = starts[id]
-        if len(runs) < 2:
-            continue
-        causes = [f"worker {run['pid']} was killed" for run in runs[:-1] if run["pid"] in killed]
-        causes += ["failed"] * job.failures + ["interrupted"] * job.interruptions + ["snoozed"] * job.snoozes
-        verdict.doubled[id] = causes
-        if len(causes) < len(runs) - 1:
-            verdict.unexplained.append(id)
-        for before, after in pairwise(runs):
-            if before["pid"] in killed:
-                verdict.longest_recovery = max(verdict.longest_recovery, after["at"] - killed[before["pid"]])
-    return verdict
+
+    def __init__(self, ledger: Ledger, struck: Mapping[int, float]) -> None:
+        self._struck = struck
+        self._pids = ledger.pids()
+        self._starts: dict[str, list[Fact]] = defaultdict(list)
+        self._ended: set[str] = set()
+        self._told: set[tuple[str, int]] = set()
+        self.verdict = Verdict()
+        for line in ledger.lines():
+            if line["what"] == "started":
+                self._starts[line["job"]].append(line)
+                self.verdict.started += 1
+            elif line["what"] == "ended":
+                self._ended.add(line["job"])
+                self.verdict.ended += 1
+            elif line["what"] in _ENDED_A_RUN:
+                self._told.add((line["job"], line["details"].get("attempt", 0)))
+
+    def over(self, accepted: Sequence[str], records: Sequence[Record | None]) -> Verdict:
+        """Judge all accepted jobs."""
+        for id, record in zip(accepted, records, strict=True):
+            self.verdict.accepted += 1
+            if record is None or record.state not in FINAL or (record.state == "completed" and id not in self._ended):
+                self.verdict.lost.append(id)
+            else:
+                self._runs(id, [json.loads(line) for line in record.errors])
+        return self.verdict
+
+    def _runs(self, id: str, errors: list[Fact]) -> None:
+        runs = sorted(self._starts[id], key=lambda run: int(run["attempt"]))
+        causes = [self._cause(run, errors) for run in runs[:-1]]
+        if causes:
+            self.verdict.doubled[id] = [cause for cause in causes if cause is not None]
+        if None in causes or len({run["attempt"] for run in runs}) < len(runs):
+            self.verdict.unexplained.append(id)
+        for line in errors:
+            self._recovery(runs, line)
+
+    def _cause(self, run: Fact, errors: list[Fact]) -> str | None:
+        for line in errors:
+            if line.get("attempt") != run["attempt"] or line.get("caller") != run["worker"]:
+                continue
+            if line.get("kind") != "crash":
+                return f"{line['kind']}: {line.get('message')}"
+            if run["pid"] in self._struck:
+                return f"worker {run['worker']} (process {run['pid']}) was struck"
+        if (run["job"], run["attempt"]) in self._told:
+            return "interrupted or snoozed"
+        return None
+
+    def _recovery(self, runs: list[Fact], line: Fact) -> None:
+        """From the blow to the next start, whether or not the claim that was lost had reached its handler."""
+        pid = self._pids.get(line.get("caller", ""))
+        if line.get("kind") != "crash" or pid not in self._struck:
+            return
+        after = [run["at"] for run in runs if run["attempt"] > line["attempt"]]
+        if after:
+            self.verdict.longest_recovery = max(self.verdict.longest_recovery, after[0] - self._struck[pid])

@@ -1,20 +1,27 @@
-"""Real worker processes for the fault tests: started on free resources, stopped by their own pid, never by name."""
+"""Real processes for the fault tests: started on free resources, stopped by their own pid, never by name."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import pytest
-from tests.faults.ledger import Ledger, Verdict, judge
+import psutil
+from tests.faults.ledger import Judge, Ledger, Verdict
 
-from surefoot import Job, Queue, Task
+from surefoot import Queue, Task
+from surefoot.brokers.broker import VERB_LIMIT, Get, Record
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60.0
+DEFAULTS = ("--concurrency", "50", "--threads", "20", "--lease", "10")
+"""The library's own settings, in place of the application's lease of 1 s."""
+
+Process = subprocess.Popen[bytes]
 
 
 def eventually(what: str, condition: Callable[[], object], seconds: float = PATIENCE_S) -> None:
@@ -25,90 +32,152 @@ def eventually(what: str, condition: Callable[[], object], seconds: float = PATI
         time.sleep(0.02)
 
 
-class Fleet:
-    """Worker processes on one store, with their ledger."""
+def is_free(lock: Path) -> bool:
+    """Whether nobody holds this lock file."""
+    with lock.open("rb") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
-    def __init__(self, folder: Path) -> None:
+
+class Fleet:
+    """Processes on one store, with their ledger. Whom a test strikes is noted for the judge."""
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
-        self.url = f"sqlite:///{folder}/jobs.db"
+        self.url = url or f"sqlite:///{folder}/jobs.db"
         self.ledger = Ledger(folder / "ledger")
         self.queue = Queue(self.url, name="jobs")
-        self.workers: list[subprocess.Popen[bytes]] = []
-        self.killed: dict[int, float] = {}
+        self.processes: list[Process] = []
+        self.struck: dict[int, float] = {}
         self.accepted: list[str] = []
 
-    def task(self, name: str) -> "Task[..., object]":
+    # --- jobs ---
+
+    def task(self, name: str) -> Task[..., Any]:
         """A task of the application, by name: this process does not hold its code."""
         return self.queue.by_name(name)
 
     def enqueue(self, name: str, count: int = 1, **arguments: object) -> list[str]:
         """Enqueue so many jobs and remember that they were accepted."""
         task = self.task(name)
-        handles = self.queue.enqueue_many_sync([task.draft(**arguments) for _ in range(count)])
-        ids = [handle.id for handle in handles]
+        return self.took([task.draft(**arguments) for _ in range(count)])
+
+    def took(self, drafts: Sequence[Any]) -> list[str]:
+        """Enqueue drafts and remember that they were accepted."""
+        ids = [handle.id for handle in self.queue.enqueue_many_sync(drafts)]
         self.accepted += ids
         return ids
 
-    def start(self, *options: str) -> subprocess.Popen[bytes]:
-        """One more worker process; its output goes to a file beside the store."""
-        log = (self.folder / f"worker-{len(self.workers)}.log").open("wb")
+    def records(self, ids: Sequence[str] | None = None) -> list[Record | None]:
+        """What the store knows of these jobs, or of all accepted ones."""
+        ids = self.accepted if ids is None else ids
+        found: list[Record | None] = []
+        for place in range(0, len(ids), VERB_LIMIT):
+            verb = Get(self.queue.full_name, tuple(ids[place : place + VERB_LIMIT]))
+            found += self.queue.sessions.ask_sync([verb])[0]
+        return found
+
+    def record(self, id: str) -> Record:
+        """What the store knows of a job that it must know."""
+        [record] = self.records([id])
+        assert record is not None, f"the store does not know {id}"
+        return record
+
+    # --- processes ---
+
+    def start(self, *options: str) -> Process:
+        """One more worker process."""
+        return self.run("tests.faults.app", *options)
+
+    def run(self, module: str, *options: str) -> Process:
+        """A process of the tests' own; its output goes to a file beside the store."""
         environment = {**os.environ, "FAULTS_URL": self.url, "FAULTS_LEDGER": str(self.ledger.path)}
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.app", *options], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-        log.close()
-        self.workers.append(worker)
-        return worker
+        with (self.folder / f"process-{len(self.processes)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", module, *options], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        self.processes.append(process)
+        return process
 
-    def kill(self, worker: subprocess.Popen[bytes]) -> None:
-        """kill -9, noted for the judge."""
-        self.killed[worker.pid] = time.time()
-        worker.kill()
-        worker.wait()
+    def ready(self, *workers: Process) -> None:
+        """Wait until these workers serve."""
+        for worker in workers:
+            eventually(f"worker {worker.pid} serves", lambda one=worker: one.pid in self.ledger.pids().values())
 
-    def running(self, count: int) -> None:
-        """Wait until so many handlers have started."""
-        eventually(f"{count} handlers started", lambda: self.ledger.count("started") >= count)
+    def id_of(self, worker: Process) -> str:
+        """The id of a worker that serves."""
+        self.ready(worker)
+        return next(id for id, pid in self.ledger.pids().items() if pid == worker.pid)
+
+    def strike(self, process: Process, number: signal.Signals) -> None:
+        """Send a signal that is noted for the judge."""
+        self.struck[process.pid] = time.time()
+        process.send_signal(number)
+
+    def kill(self, process: Process) -> None:
+        """kill -9."""
+        self.strike(process, signal.SIGKILL)
+        process.wait()
+
+    def freeze(self, process: Process) -> None:
+        """Stop a process in its tracks, but not while it holds the file's lock: then nobody could write until it goes
+        on.
+        """
+
+        def stands_alone() -> bool:
+            self.strike(process, signal.SIGSTOP)
+            eventually("it stands", lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
+            if is_free(self.folder / "jobs.db.lock"):
+                return True
+            self.thaw(process)
+            return False
+
+        eventually("it stands and holds no lock", stands_alone)
+
+    def thaw(self, process: Process) -> None:
+        """Let a frozen process go on."""
+        process.send_signal(signal.SIGCONT)
+
+    def left(self, process: Process, code: int) -> None:
+        """Wait for the end of a process, and check how it ended."""
+        assert process.wait(PATIENCE_S) == code
+
+    # --- waiting and judging ---
+
+    def told(self, what: str, count: int = 1, job: str | None = None) -> None:
+        """Wait until so many facts of a kind are in the ledger."""
+        eventually(f"{count} x {what}", lambda: self.ledger.count(what, job) >= count)
+
+    def over(self) -> bool:
+        """Whether nothing waits or runs in the store."""
+        stats = self.queue.stats_sync()
+        return stats.scheduled + stats.pending + stats.parked + stats.processing == 0
 
     def all_over(self, seconds: float = PATIENCE_S) -> Verdict:
-        """Wait until every accepted job has ended, and judge."""
-
-        def over() -> bool:
-            stats = self.queue.stats_sync()
-            return stats.scheduled + stats.pending + stats.parked + stats.processing == 0
-
-        eventually("every job ended", over, seconds)
+        """Wait until every job in the store has ended, and judge."""
+        eventually("every job ended", self.over, seconds)
         return self.judge()
 
     def judge(self) -> Verdict:
-        """What the ledger and the store say now."""
-        for worker in self.workers:
-            if worker.poll() == -signal.SIGKILL:
-                self.killed.setdefault(worker.pid, time.time())
-        return judge(self.ledger, self.accepted, self.jobs(), self.killed)
-
-    def jobs(self) -> list[Job | None]:
-        """The records of all accepted jobs."""
-        return [self.queue.get_sync(id) for id in self.accepted]
+        """What ledger and store say now. A process that killed itself was struck when it wrote its last line."""
+        last = {line["pid"]: line["at"] for line in self.ledger.lines()}
+        for process in self.processes:
+            if process.poll() == -signal.SIGKILL:
+                self.struck.setdefault(process.pid, last.get(process.pid, time.time()))
+        return Judge(self.ledger, self.struck).over(self.accepted, self.records())
 
     def logs(self) -> str:
-        """What the workers printed."""
-        return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("worker-*.log")))
+        """What the processes printed."""
+        found = sorted(self.folder.glob("process-*.log"))
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')}" for path in found)
 
     def close(self) -> None:
         """Stop what still runs."""
-        for worker in self.workers:
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGCONT)
-                worker.kill()
-                worker.wait()
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         self.queue.close_sync()
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """Worker processes of one test; their logs are shown if it fails."""
-    one = Fleet(tmp_path)
-    yield one
-    one.close()
-    print(one.logs())

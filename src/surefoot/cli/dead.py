@@ -70,9 +70,9 @@ def dead() -> None:
 
 
 @dead.command("list", epilog=_EXAMPLES["list"], short_help="Dead jobs, newest first.")
-@scoped(target=False)
 @_filtered
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most of each queue.")
+@scoped(target=False)
 def list_dead(out: Output, scope: Scope, *, limit: int, **filters: Any) -> int:
     """Dead jobs of the queues, newest first."""
     wanted = _wanted(filters)
@@ -84,8 +84,8 @@ def list_dead(out: Output, scope: Scope, *, limit: int, **filters: Any) -> int:
 
 
 @dead.command("show", short_help="All that the store knows of one dead job.")
-@scoped(target=False)
 @click.argument("id")
+@scoped(target=False)
 def show_dead(out: Output, scope: Scope, *, id: str) -> int:
     """A dead job with its arguments and the error of each attempt."""
     queue, job = located(scope, id)
@@ -96,11 +96,11 @@ def show_dead(out: Output, scope: Scope, *, id: str) -> int:
 
 
 @dead.command("requeue", epilog=_EXAMPLES["requeue"], short_help="Try dead jobs again.")
-@scoped(target=False)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
 @_changing
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most so many a second.")
+@scoped(target=False)
 def requeue(out: Output, scope: Scope, *, rate: float | None, **asked: Any) -> int:
     """Put dead jobs back: failures and crashes start at 0, the id and the attempt number go on."""
 
@@ -111,10 +111,10 @@ def requeue(out: Output, scope: Scope, *, rate: float | None, **asked: Any) -> i
 
 
 @dead.command("delete", epilog=_EXAMPLES["delete"], short_help="Forget dead jobs.")
-@scoped(target=False)
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
 @_changing
+@scoped(target=False)
 def delete(out: Output, scope: Scope, **asked: Any) -> int:
     """Forget dead jobs for ever."""
 

@@ -64,7 +64,6 @@ Example:
 
 
 @click.command("stats", epilog=_EXAMPLES["stats"], short_help="Queues in numbers.")
-@scoped(target=True)
 @click.option(
     "--watch",
     metavar="[D]",
@@ -73,6 +72,7 @@ Example:
     callback=duration_above_zero,
     help="Again every D (2s).",
 )
+@scoped(target=True)
 def stats(out: Output, scope: Scope, *, watch: float | None) -> int:
     """One line a queue: what waits, what runs, what died, how fast it goes, and who works."""
     queues = scope.queues()
@@ -163,11 +163,11 @@ def jobs() -> None:
 
 
 @jobs.command("list", epilog=_EXAMPLES["list"], short_help="Jobs, newest first in each state.")
-@scoped(target=True)
 @click.option("--state", type=click.Choice(STATES), help="Only in this state.")
 @click.option("--task", help="Only of this task.")
 @click.option("--since", metavar="D", callback=duration, help="Only those enqueued in the last D: 90s, 5m, 2h, 1d.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most of each queue.")
+@scoped(target=True)
 def list_jobs(out: Output, scope: Scope, *, limit: int, **filters: Any) -> int:
     """Jobs of the queues, newest first in each state."""
     filters["since"] = ago(filters["since"])
@@ -210,8 +210,8 @@ def ago(seconds: float | None) -> datetime | None:
 
 
 @jobs.command("show", epilog=_EXAMPLES["show"], short_help="All that the store knows of one job.")
-@scoped(target=False)
 @click.argument("id")
+@scoped(target=False)
 def show_job(out: Output, scope: Scope, *, id: str) -> int:
     """All that the store knows of one job: its facts, its arguments, the error of each attempt."""
     queue, job = located(scope, id)
@@ -276,7 +276,7 @@ def _job_facts(job: Job) -> list[tuple[str, str | None]]:
         (job.snoozes, "snooze"),
     ]
     counts = ", ".join(counted(number, noun).replace("crashs", "crashes") for number, noun in ended if number)
-    most = "" if job.max_attempts is None else f" of at most {job.max_attempts:,} failed ones"
+    most = "" if job.max_attempts is None else f", at most {job.max_attempts:,} may fail"
     progress = job.progress
     return [
         ("job", job.id),
@@ -290,7 +290,7 @@ def _job_facts(job: Job) -> list[tuple[str, str | None]]:
         ("started", when(job.started_at)),
         ("finished", when(job.finished_at)),
         ("worker", job.worker),
-        ("runs", f"{job.runs:,}{most}" + (f": {counts}" if counts else "")),
+        ("runs", f"{job.runs:,}" + (f" ({counts})" if counts else "") + most),
         ("progress", None if progress is None else _progress(progress.done, progress.total, progress.note)),
         ("headers", msgspec.json.encode(job.headers).decode() if job.headers else None),
     ]
@@ -301,8 +301,8 @@ def _progress(done: float, total: float | None, note: str | None) -> str:
 
 
 @click.command("explain", epilog=_EXAMPLES["explain"], short_help="Why a job is where it is.")
-@scoped(target=False)
 @click.argument("id")
+@scoped(target=False)
 def explain(out: Output, scope: Scope, *, id: str) -> int:
     """Why a job is where it is: one sentence, then the facts."""
     queue, _ = located(scope, id)

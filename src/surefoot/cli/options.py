@@ -86,7 +86,7 @@ def scoped(*, target: bool) -> Callable[[Body], Body]:
             return body(out, scope, **rest)
 
         argument = [click.argument("target", required=False)] if target else []
-        url = click.option("--url", help="The store, where there is no application (else SUREFOOT_URL).")
+        url = click.option("--url", metavar="URL", help="The store, where there is no application (else SUREFOOT_URL).")
         return plain(_decorated(command, *argument, app_option, url, queue_option))
 
     return wrap

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _NO_TERMINAL_WIDTH: Final = 100_000
-_PADDING: Final = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$")
+_PADDING: Final = re.compile(r"(?: |\x1b\[[0-9;]*m)+$")
 _STYLES: Final = {"dead": "red", "processing": "green", "parked": "yellow", "expired": "yellow"}
 
 
@@ -70,7 +70,7 @@ class Output:
         with console.capture() as captured:
             console.print(grid(columns, rows))
         for line in captured.get().splitlines():
-            click.echo(_PADDING.sub(r"\1", line), color=True)
+            click.echo(_PADDING.sub(lambda found: found[0].replace(" ", ""), line), color=True)
 
     def facts(self, pairs: Iterable[tuple[str, str | None]], indent: str = "  ") -> None:
         """Names and values, one pair a line; a pair without a value is left out."""

@@ -25,8 +25,8 @@ Example:
 
 
 @click.command("pause", epilog=_EXAMPLES["pause"], short_help="Hold a queue's work.")
-@scoped(target=True)
 @click.option("--reason", metavar="TEXT", help="Why; `stats` and `explain` show it.")
+@scoped(target=True)
 def pause(out: Output, scope: Scope, *, reason: str | None) -> int:
     """Hold the work of the queues: nothing new starts until `surefoot resume`."""
     return _steer(out, scope, pausing=True, reason=reason)

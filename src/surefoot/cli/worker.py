@@ -42,7 +42,6 @@ Twice: hand everything back now. A third time: leave at once.
 
 
 @click.command("worker", epilog=EXAMPLES, short_help="Run a worker.")
-@plain
 @click.argument("target", nargs=-1, metavar="[TARGET]...")
 @app_option
 @queue_option
@@ -60,6 +59,7 @@ Twice: hand everything back now. A third time: leave at once.
 )
 @click.option("--log-format", type=click.Choice(logs.FORMATS), help="text or json, one line an event (text).")
 @click.option("--check", is_flag=True, help="Load everything, print queues, tasks and crons, leave.")
+@plain
 def worker(
     out: Output, *, target: tuple[str, ...], app: str | None, queue: tuple[str, ...], **options: Any
 ) -> int | None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, get_args
 
+import msgspec
 from msgspec import Raw
 
 from surefoot.brokers.broker import VERB_LIMIT, Amend, Delete, Find, Get, Page, Record, Requeue
@@ -11,7 +12,7 @@ from surefoot.client.handle import Home
 from surefoot.client.look import ask_stats, choose, chunks, count_of, pages, span
 from surefoot.client.operation import Ask, Sessions, Sleep, Steps, operation, twin
 from surefoot.client.records import job_of, newest_error, task_of
-from surefoot.core.codec import amend_envelope, decode_envelope, decode_json, encode_json
+from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, amend_envelope, decode_envelope, encode_json
 from surefoot.core.errors import ConfigError, JobNotFound, UsageError
 from surefoot.core.job import Job
 from surefoot.core.names import DeadReason, did_you_mean
@@ -222,9 +223,12 @@ class DeadLetters:
 
     def _edited(self, record: Record, arguments: dict[str, Any]) -> tuple[bytes, int]:
         """The arguments of a letter with these changes, and the version they have then."""
-        envelope = decode_envelope(record.body)
+        try:
+            envelope = decode_envelope(record.body)
+            merged: dict[str, Any] = msgspec.json.decode(envelope.payload, type=dict[str, Any])
+        except (NewerEnvelope, UnreadableEnvelope, msgspec.MsgspecError):
+            raise UsageError(f"job {record.id} cannot be read here, so its arguments cannot be changed.") from None
         spec = self._home.specs.get(envelope.task) or self._home.declared.get(envelope.task)
-        merged: dict[str, Any] = decode_json(envelope.payload)
         schema = envelope.schema
         if spec is not None and spec.upcast is not None and schema < spec.schema:
             merged = spec.upcast(schema, merged)

@@ -67,7 +67,10 @@ def _processing(case: _Case) -> Told:
         ago = case.ago(record.lease_ms)
         lost = f"Processing{since}, but its worker{_worker(case)} is silent: the lease ended {ago} ago"
         if stats.paused_ms is not None:
-            return f"{lost}. {_paused(case)}: it runs again after the resume. {_resume(case)}", ["lease_lost", "paused"]
+            return f"{lost}. {_upper(_paused(case))}: it runs again after the resume. {_resume(case)}", [
+                "lease_lost",
+                "paused",
+            ]
         if not living(stats):
             return f"{lost}, and no worker is alive on queue {case.queue}. Start one.", ["lease_lost", "no_worker"]
         return f"{lost}. The next worker with a free slot runs it again.", ["lease_lost"]
@@ -82,7 +85,7 @@ def _scheduled(case: _Case) -> Told:
     error = newest_error(case.record)
     why = ""
     if counts.failures and error is not None:
-        why = f" It failed {_times(counts.failures)}, last with {_short(f'{error.kind}: {error.message}')}"
+        why = f" It failed {_times(counts.failures)}, last with {_ended(f'{error.kind}: {error.message}')}"
     elif counts.snoozes:
         why = f" It snoozed {_times(counts.snoozes)}."
     if due <= case.stats.now_ms:
@@ -91,7 +94,7 @@ def _scheduled(case: _Case) -> Told:
         return sentence + why, reasons
     wait = duration_words((due - case.stats.now_ms) / 1000)
     paused: list[WaitReason] = ["paused"] if case.stats.paused_ms is not None else []
-    tail = f" {_paused(case)}. {_resume(case)}" if paused else ""
+    tail = f" {_upper(_paused(case))}. {_resume(case)}" if paused else ""
     return f"Scheduled for {case.clock(due)}, in {wait}.{why}{tail}", ["not_due", *paused]
 
 
@@ -154,7 +157,7 @@ def _finished(case: _Case) -> Told:
     if record.state == "expired":
         return f"Expired{at}: it was not started in time.", ["finished"]
     error = newest_error(case.record)
-    last = "" if error is None else f" Last error: {_short(f'{error.kind}: {error.message}')}"
+    last = "" if error is None else f" Last error: {_ended(f'{error.kind}: {error.message}')}"
     return f"Dead{at} ({record.reason or 'unknown'}), after {runs}.{last}", ["finished"]
 
 
@@ -206,3 +209,13 @@ def _times(number: int) -> str:
 def _short(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 3]}..."
+
+
+def _ended(text: str) -> str:
+    """Somebody's words as the end of our sentence."""
+    line = _short(text)
+    return line if line.endswith(("...", "?", "!")) else f"{line.rstrip('.')}."
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]

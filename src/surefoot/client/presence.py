@@ -34,6 +34,7 @@ class PresenceInfo(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int = 0
     running: int = 0
     draining: bool = False
+    left: bool = False
     started_ms: int = 0
 
     def encode(self) -> bytes:
@@ -54,9 +55,10 @@ def decode_presence(raw: bytes) -> PresenceInfo:
 
 
 def living(stats: QueueStats) -> list[tuple[Presence, PresenceInfo]]:
-    """The workers of a queue that are alive by the store's clock."""
-    return [
+    """The workers of a queue that are alive by the store's clock and have not said goodbye."""
+    seen = [
         (worker, decode_presence(worker.presence))
         for worker in stats.workers
         if stats.now_ms - worker.seen_ms <= ALIVE_MS
     ]
+    return [(worker, info) for worker, info in seen if not info.left]

@@ -24,6 +24,9 @@ from surefoot.core.transition import KEEP_MS
 TASK_OPTIONS: Final = frozenset(
     "name aliases retry timeout executor priority expires keep_result heartbeat limits on_dead schema upcast".split()
 )
+_LINE_OPTIONS: Final = {"cron": frozenset({"timezone", "overlap", "catch_up"}), "every": frozenset({"overlap"})}
+"""What besides a task's options may be meant by an unknown word of these two."""
+
 TIMEOUT_MS: Final = 3_600_000
 
 _EXECUTORS: Final = ("loop", "thread", "process")
@@ -60,7 +63,7 @@ class Registry:
 
     def task(self, function: Callable[..., Any], options: Mapping[str, Any], door: str = "task") -> Task[..., Any]:
         """Register a function under its name."""
-        refuse_unknown(door, options, TASK_OPTIONS)
+        refuse_unknown(door, options, TASK_OPTIONS | _LINE_OPTIONS.get(door, frozenset()))
         refuse_reserved(door, options)
         name = self._checked_name(function, options, door)
         signature = Signature(function, task=name, explicit_name=options.get("name") is not None)

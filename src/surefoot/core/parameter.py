@@ -214,15 +214,13 @@ def misread(name: str, wire: Wire, raw: bytes | msgspec.Raw, refused: Exception,
         return f"got {show(value)} for '{name}', which does not fit: {' '.join(str(refused).split())[:500]}"
     said, path = _said_and_path(str(refused))
     if path.startswith("key"):
-        return f"got {show(value)} for '{name}', which has a key that does not fit: {said.replace('`', '')}."
+        return f"got {show(value)} for '{name}', which has a key that does not fit: {_unticked(said)}."
     path, part = _follow(path, value, wire)
     kind = f" ({article(type(part).__name__)})" if kinds else ""
     expected = re.fullmatch(r"Expected `([^`]*)`, got `[^`]*`", said)
-    if expected is None:
-        said = said.replace("`", "")
-        return f"got {show(part)}{kind} {place(name, path)}: {said[:1].lower()}{said[1:]}."
-    words = type_words(wire.hint) if not path else _expected_words(expected[1])
-    return f"got {show(part)}{kind} {place(name, path)}, which is {words}."
+    words = type_words(wire.hint) if not path else _expected_words(expected[1]) if expected else ""
+    detail = "" if expected else f": {said[:1].lower()}{_unticked(said[1:])}"
+    return f"got {show(part)}{kind} {place(name, path)}{words and f', which is {words}'}{detail}."
 
 
 def _said_and_path(message: str) -> tuple[str, str]:
@@ -233,6 +231,10 @@ def _said_and_path(message: str) -> tuple[str, str]:
 def _expected_words(expected: str) -> str:
     words = [_JSON_WORDS.get(word, word) for word in expected.split(" | ")]
     return " or ".join(word if word == "None" else article(word) for word in words)
+
+
+def _unticked(said: str) -> str:
+    return re.sub(r"`([^`]*)`", lambda word: _JSON_WORDS.get(word[1], word[1]), said)
 
 
 def _follow(path: str, value: Any, wire: Wire) -> tuple[str, object]:

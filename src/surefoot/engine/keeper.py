@@ -6,6 +6,7 @@ requests, and notices a loop that no longer turns.
 """
 
 import asyncio
+import contextlib
 import logging
 import sys
 import threading
@@ -24,6 +25,7 @@ log: Final = logging.getLogger("surefoot.worker")
 
 BEAT_S: Final = 15.0
 _STACK_LINES: Final = 12
+_GOODBYE_S: Final = 2.0
 
 
 class Keeper:
@@ -36,7 +38,7 @@ class Keeper:
         unsettled: Unsettled,
         queues: Sequence[str],
         lease_ms: int,
-        presence: Callable[[str], bytes],
+        presence: Callable[[str, bool], bytes],
         worker: Callable[[], str],
     ) -> None:
         self._unsettled = unsettled
@@ -72,8 +74,15 @@ class Keeper:
                     rounds.append([extend])
         if now >= self._beat_at:
             self._beat_at = now + BEAT_S
-            rounds.append([Beat(queue, self._worker(), self._presence(queue)) for queue in self._queues])
+            rounds.append(self._beats(left=False))
         return rounds
+
+    def farewell(self) -> list[Verb[Any]]:
+        """What a worker that leaves says: it is not alive any more."""
+        return self._beats(left=True)
+
+    def _beats(self, *, left: bool) -> list[Verb[Any]]:
+        return [Beat(queue, self._worker(), self._presence(queue, left)) for queue in self._queues]
 
     def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any]) -> list[tuple[Running, Hold]]:
         """The runs for which a renewal brought news: a lost lease or a cancel request."""
@@ -159,9 +168,10 @@ class KeeperThread:
         self._bell.set()
 
     def stop(self) -> None:
-        """End after the step in progress; do not wait for it."""
+        """Say goodbye and end; waits a moment, but not for a store that is away."""
         self._stopping.set()
         self._bell.set()
+        self._thread.join(_GOODBYE_S)
 
     def _serve(self) -> None:
         look = min(self._lease_s / 4, 1.0)
@@ -169,12 +179,17 @@ class KeeperThread:
             self._bell.wait(min(look, self._keeper.next_in(clock.monotonic())) or 0.001)
             self._bell.clear()
             if self._stopping.is_set():
+                self._say_goodbye()
                 return
             try:
                 self._step()
                 self._watch()
             except Exception:
                 log.exception("the lease keeper met an error of its own; it goes on")
+
+    def _say_goodbye(self) -> None:
+        with contextlib.suppress(StoreError):
+            self._session.ask(self._keeper.farewell(), deadline=_GOODBYE_S / 2, apart=True)
 
     def _step(self) -> None:
         news: list[tuple[Running, Hold]] = []

@@ -1,7 +1,7 @@
 """The one listener that tells of jobs and workers: events for `on_event`, and one log line a job event."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -23,6 +23,10 @@ _LEVELS: Final[Mapping[str, int]] = {
     "crashed": logging.WARNING, "failed": logging.WARNING, "timed_out": logging.WARNING,
     "thread_stuck": logging.ERROR, "dead": logging.ERROR,
 }  # fmt: skip
+
+
+_TAKEN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+"""What a log record calls its own; a detail of such a name gets a line behind it."""
 
 
 class Report:
@@ -70,10 +74,16 @@ class Report:
             run = running.run
             self.event("started", queue=running.queue, job=run.leased.id, task=run.spec.name, attempt=run.attempt)
 
+    def settled_all(self, queue: str, batch: Sequence[Settled], verdicts: Sequence[Verdict]) -> None:
+        """The store's verdicts on a settle. Where nobody listens for completions, they are passed over at once."""
+        everything = self.wanted()
+        for item, verdict in zip(batch, verdicts, strict=True):
+            move = item.transition.to
+            if everything or verdict != "applied" or type(move) is not Finish or move.state != "completed":
+                self.settled(queue, item, verdict)
+
     def settled(self, queue: str, item: Settled, verdict: Verdict) -> None:
         """The store applied, fenced or cancelled a transition."""
-        if not self.wanted():
-            return
         job = item.transition.id
         task = None if item.running is None else item.running.run.spec.name
         details = _run_facts(item.running)
@@ -112,10 +122,11 @@ class Report:
         task: str | None,
         details: Mapping[str, str | float],
     ) -> None:
-        fields = {"event": kind, "queue": queue, "job": job, "task": task, "worker": self.worker, **details}
-        subject = "worker" if job is None else f"job {job}" if task is None else f"job {job} {task}"
+        own = {"event": kind, "queue": queue, "job": job, "task": task, "worker": self.worker}
+        fields = {**{f"{word}_" if word in _TAKEN else word: value for word, value in details.items()}, **own}
+        subject = "" if job is None else f"job {job} " if task is None else f"job {job} {task} "
         words = " ".join(f"{name}={_plain(value)}" for name, value in details.items())
-        log.log(level, "%s %s%s", subject, kind.replace("_", " "), f" ({words})" if words else "", extra=fields)
+        log.log(level, "%s%s%s", subject, kind.replace("_", " "), f" ({words})" if words else "", extra=fields)
 
 
 def _failure(outcome: Outcome | None) -> tuple[EventKind, str] | None:

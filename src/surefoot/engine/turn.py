@@ -226,9 +226,7 @@ class Turn:
         batch = self.unsettled.answered(verb.queue)
         if not self.unsettled.has_done(verb.queue):
             self._one_by_one.discard(verb.queue)
-        if self._report.wanted():
-            for item, verdict in zip(batch, answer, strict=True):
-                self._report.settled(verb.queue, item, verdict)
+        self._report.settled_all(verb.queue, batch, answer)
 
     def _unsettlable(self, verb: Settle, error: Exception, now: float) -> None:
         """One bad result must never block the others: settle one by one, and bury the one that the store refuses."""

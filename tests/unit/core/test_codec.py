@@ -28,14 +28,12 @@ from surefoot.core.codec import (
 from surefoot.core.errors import ErrorInfo, PayloadTooLarge
 from surefoot.core.job import After, At, Draft, Key, Progress
 
-text = st.text(max_size=20)
+text = st.text(max_size=6)
 numbers = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**80), 2**80), st.floats(allow_nan=False, allow_infinity=False)
 )
-values = st.recursive(
-    numbers | text, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(text, inner, max_size=4)
-)
-objects = st.dictionaries(text, values, max_size=5)
+values = numbers | text | st.lists(numbers | text, max_size=3) | st.dictionaries(text, st.lists(numbers), max_size=2)
+objects = st.dictionaries(text, values, max_size=3)
 limits = st.none() | st.integers(0, 2**53)
 
 

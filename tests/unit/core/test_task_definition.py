@@ -206,7 +206,7 @@ def test_other_metadata_is_left_alone_and_msgspec_s_is_obeyed() -> None:
     assert ends.bind(("a",), {"n": 0}) == b'{"address":"a","n":0}'
     with pytest.raises(InvalidArguments) as told:
         ends.bind(("a",), {"n": -1})
-    assert str(told.value) == "with_text_in_annotated() got -1 for 'n': expected int >= 0."
+    assert str(told.value) == "with_text_in_annotated() got -1 for 'n', which is an int: expected int >= 0."
 
 
 def test_a_signature_knows_its_function() -> None:

@@ -39,10 +39,8 @@ _LEASED: Final = _CLAIM["leased"]
 _UNTAKE: Final = _CLAIM["untake"]
 _DETAILS: Final = _CLAIM["details"]
 _STILL_HELD: Final = _CLAIM["still_held"]
-_TIMERS: Final = _CLAIM["timers"]
-_SHARED: Final = script("shared")
-_FIRST_PENDING: Final = _SHARED["first_pending"]
-_RELEASE: Final = _SHARED["release"]
+_AROUND: Final = _CLAIM["around"]
+_RELEASE: Final = script("shared")["release"]
 
 _PROMOTED_AT_ONCE: Final = 100
 _CHORES_EVERY_MS: Final = 60_000
@@ -70,7 +68,7 @@ def claim(tx: Tx, verb: Claim) -> Claimed:
     queue = verb.queue
     stored = recall(tx, queue, "claim", _brought)
     if stored is not None:
-        return _again(tx, queue, stored)
+        return _again(tx, verb, stored)
     house = tx.found(queue)
     hands = _Hands(tx, queue)
     recovered = 0
@@ -86,32 +84,39 @@ def claim(tx: Tx, verb: Claim) -> Claimed:
             )  # fmt: skip
             rows.sort(key=_rank)
             hands.take(rows)
-        if tx.row(_FIRST_PENDING, queue=queue):
-            tx.wake(queue)
     ids = [job.id for job in hands.jobs]
     remember(tx, queue, "claim", Brought(ids, tuple(hands.orphans), tuple(ids[:recovered])))
     tx.ended(queue, hands.orphans)
     if tx.number % _TIDY_EVERY == 0:
         forget_over(tx, queue, _TIDY_MOST)
         drop_periods(tx, queue, _TIDY_MOST)
-    wait_ms = verb.floor_ms if house.paused is not None else _timer(tx, queue, verb.floor_ms)
-    return _claimed(tx, queue, house, wait_ms, hands.jobs, hands.orphans, recovered)
+    return _claimed(tx, house, verb, hands.jobs, hands.orphans, recovered)
 
 
-def _claimed(
-    tx: Tx, queue: str, house: House, wait_ms: int, jobs: list[Leased], orphans: Sequence[str], recovered: int
-) -> Claimed:
-    parking = tx.row(_ANY_PARKED, queue=queue) is not None
+def _claimed(tx: Tx, house: House, verb: Claim, jobs: list[Leased], orphans: Sequence[str], recovered: int) -> Claimed:
+    """The answer, with what is around: who leaves pending jobs behind wakes the others.
+
+    A lease that ended but lies beyond trust is no timer: it would spin.
+    """
+    parking, pending, due, lease = tx.row(_AROUND, queue=verb.queue, now=tx.now_ms)
+    wait_ms = verb.floor_ms
+    if house.paused is None:
+        if pending:
+            tx.wake(verb.queue)
+        wait_ms = max(1, min([wait_ms, *[at - tx.now_ms for at in (due, lease) if at is not None]]))
     chores = house.pruned < tx.now_ms - _CHORES_EVERY_MS
-    return Claimed(tx.now_ms, wait_ms, house.paused is not None, jobs, parking, chores, tuple(orphans), recovered)
+    paused = house.paused is not None
+    return Claimed(tx.now_ms, wait_ms, paused, jobs, bool(parking), chores, tuple(orphans), recovered)
 
 
-def _again(tx: Tx, queue: str, stored: Brought) -> Claimed:
-    """The same jobs, as far as this claim still holds them; the worker claims again at once."""
-    rows = tx.rows(_STILL_HELD, queue=queue, ids=json_text(stored.ids), token=tx.token)
+def _again(tx: Tx, verb: Claim, stored: Brought) -> Claimed:
+    """The same jobs, as far as this claim still holds them; the worker claims again at once. Nothing else happens."""
+    rows = tx.rows(_STILL_HELD, queue=verb.queue, ids=json_text(stored.ids), token=tx.token)
     jobs = [_leased(tx, row) for row in rows]
     recovered = sum(job.id in stored.recovered for job in jobs)
-    return _claimed(tx, queue, tx.house(queue), 1, jobs, stored.orphans, recovered)
+    parking = tx.row(_ANY_PARKED, queue=verb.queue) is not None
+    paused = tx.house(verb.queue).paused is not None
+    return Claimed(tx.now_ms, 1, paused, jobs, parking, orphans=stored.orphans, recovered=recovered)
 
 
 def _recover(tx: Tx, verb: Claim) -> list[Row]:
@@ -209,10 +214,3 @@ def _leased(tx: Tx, row: Row) -> Leased:
     failures, crashes, interruptions, snoozes, cancel, _, _ = tx.row(_DETAILS, seq=seq)
     counts = Counts(runs, failures, crashes, interruptions, snoozes, due_set)
     return Leased(id, tx.token, enqueued, body or b"", counts, note, cancel)
-
-
-def _timer(tx: Tx, queue: str, floor_ms: int) -> int:
-    """Until the next due time or end of a lease. One that ended but lies beyond trust is no timer: it would spin."""
-    due, lease = tx.row(_TIMERS, queue=queue, now=tx.now_ms)
-    timers: list[int] = [at - tx.now_ms for at in (due, lease) if at is not None]
-    return max(1, min([floor_ms, *timers]))

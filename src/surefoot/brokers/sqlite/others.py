@@ -11,7 +11,6 @@ from surefoot.brokers.sqlite.bells import Bells
 from surefoot.brokers.sqlite.pieces import json_text
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.store import Store
-from surefoot.brokers.sqlite.tx import House
 
 _SHORTEST_S: Final = 0.005
 _LONGEST_S: Final = 0.05
@@ -52,17 +51,17 @@ class Others:
         interval = self.interval()
         return interval is not None and now - self._looked_at >= interval
 
-    def note(self, houses: Mapping[str, House], raised: Mapping[str, int]) -> None:
-        """After an own commit. A queue met for the first time is known from now on; own wake-ups told everybody here."""
-        for queue, house in houses.items():
-            self._counters.setdefault(queue, house.wakes)
+    def note(self, met: Mapping[str, int], raised: Mapping[str, int]) -> None:
+        """After an own commit: a queue met for the first time is known from now on, an own wake-up is not news."""
+        for queue, wakes in met.items():
+            self._counters.setdefault(queue, wakes)
         self._counters.update(raised)
 
     def look(self, now: float) -> None:
         """Ring for what happened elsewhere."""
         self._looked_at = now
         connection = self._store.connection
-        number = connection.execute("PRAGMA data_version").fetchone()[0]
+        number = self._store.change_number()
         if number == self._number and not self._at_once:
             return
         if number != self._number:

@@ -28,6 +28,7 @@ _NEXT_SEQ: Final = _PUT["next_seq"]
 _KNOWN: Final = _PUT["known"]
 _WAITING: Final = _PUT["waiting"]
 _INSERT_JOB: Final = _PUT["insert_job"]
+_INSERT_PLAIN: Final = _PUT["insert_plain"]
 _INSERT_BODY: Final = _PUT["insert_body"]
 _HOLDERS: Final = _PUT["holders"]
 _PERIODS: Final = _PUT["periods"]
@@ -127,19 +128,28 @@ def _insert(tx: Tx, queue: str, jobs: list[NewJob], head: int | None) -> None:
     now_ms = tx.now_ms
     seq: int = tx.value(_NEXT_SEQ)
     dues = [None if job.due is None else due_ms(job.due, now_ms) for job in jobs]
-    places = iter(ranked(tx, queue, [job.priority for job, due in zip(jobs, dues, strict=True) if due is None]))
-    rows = []
-    for place, (job, due) in enumerate(zip(jobs, dues, strict=True), seq):
-        key, traits = (None, None) if job.unique is None else _held(job.unique)
-        if due is None:
-            state, rank = "pending", next(places)
-        else:
-            state, rank = "scheduled", None
-        rows.append((queue, place, job.id, state, job.priority, rank, due, key, job.needs, now_ms, traits))
-    tx.many(_INSERT_JOB, rows)
+    places = ranked(tx, queue, [job.priority for job, due in zip(jobs, dues, strict=True) if due is None])
+    first = jobs[0].priority
+    if len(places) == len(jobs) and all([job.priority == first and _is_plain(job) for job in jobs]):
+        tx.do(
+            _INSERT_PLAIN, ids=json_text([job.id for job in jobs]), queue=queue, seq=seq, priority=first,
+            rank=places[0], enqueued=now_ms,
+        )  # fmt: skip
+    else:
+        ranks = iter(places)
+        rows = []
+        for place, (job, due) in enumerate(zip(jobs, dues, strict=True), seq):
+            key, traits = (None, None) if job.unique is None else _held(job.unique)
+            state, rank = ("pending", next(ranks)) if due is None else ("scheduled", None)
+            rows.append((queue, place, job.id, state, job.priority, rank, due, key, job.needs, now_ms, traits))
+        tx.many(_INSERT_JOB, rows)
     tx.many(_INSERT_BODY, [(place, job.envelope) for place, job in enumerate(jobs, seq)])
     if None in dues or first_due(tx, queue) != head:
         tx.wake(queue)
+
+
+def _is_plain(job: NewJob) -> bool:
+    return job.unique is None and job.needs == 1
 
 
 def _held(unique: Unique) -> tuple[str | None, str]:

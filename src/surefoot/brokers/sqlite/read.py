@@ -19,7 +19,7 @@ from surefoot.brokers.broker import (
 from surefoot.brokers.sqlite.house import pause_of, said
 from surefoot.brokers.sqlite.pieces import NEVER, json_text, traits_of
 from surefoot.brokers.sqlite.statements import script
-from surefoot.brokers.sqlite.tx import EVENTS, Tx
+from surefoot.brokers.sqlite.tx import ALL_TIME, EVENTS, Tx
 from surefoot.core.errors import UsageError
 from surefoot.core.job import NO_COUNTS, Counts
 
@@ -153,7 +153,8 @@ def stats(tx: Tx, verb: Stats) -> QueueStats:
     paused_ms, reason = pause_of(house)
     first = now_ms // 60_000 - verb.minutes + 1
     minutes = [MinuteRow(*row) for row in tx.rows(_MINUTES, queue=queue, first=first)]
-    totals: dict[str, int] = {event: 0 for event in EVENTS}
+    ever = minutes.pop(0) if minutes and minutes[0].minute == ALL_TIME else MinuteRow(ALL_TIME)
+    totals: dict[str, int] = {event: getattr(ever, event) for event in EVENTS}
     totals.update({name.partition(":")[2]: count for name, count in _words(tx, queue, "total:").items()})
     ticks, pauses = _words(tx, queue, "tick:"), _words(tx, queue, "cron_paused:")
     crons = {}

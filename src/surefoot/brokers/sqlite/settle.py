@@ -1,5 +1,6 @@
 """The verbs of whoever holds a lease: settle applies transitions, extend renews. Both are fenced by token."""
 
+from collections import Counter
 from typing import Any, Final, assert_never
 
 import msgspec
@@ -17,10 +18,10 @@ from surefoot.brokers.sqlite.pieces import (
     with_line,
 )
 from surefoot.brokers.sqlite.put import store
-from surefoot.brokers.sqlite.statements import script
+from surefoot.brokers.sqlite.statements import Statement, script
 from surefoot.brokers.sqlite.tx import Tx
 from surefoot.core.codec import encode_error
-from surefoot.core.transition import KEEP_MS, Bury, Counter, Delay, Finish, Park, Return, Transition
+from surefoot.core.transition import KEEP_MS, Bury, Delay, Finish, Park, Return, Transition
 
 _SETTLE: Final = script("settle")
 _HELD: Final = _SETTLE["held"]
@@ -33,7 +34,7 @@ _LEASES: Final = _EXTEND["leases"]
 _RENEW: Final = _EXTEND["renew"]
 
 # runs, failures, crashes, interruptions, snoozes: what a bump adds.
-_BUMPS: Final[dict[Counter | None, tuple[int, int, int, int, int]]] = {
+_BUMPS: Final[dict[str | None, tuple[int, int, int, int, int]]] = {
     None: (0, 0, 0, 0, 0),
     "runs": (1, 0, 0, 0, 0),
     "failures": (1, 1, 0, 0, 0),
@@ -80,82 +81,87 @@ class _Batch:
 
     def _clear(self) -> None:
         self._forgotten: list[int] = []
-        self._finished: list[tuple[object, ...]] = []
+        self._alike: dict[tuple[Statement, tuple[object, ...]], list[int]] = {}
         self._results: list[tuple[int, bytes]] = []
-        self._dead: list[tuple[object, ...]] = []
-        self._again: list[tuple[object, ...]] = []
-        self._enter: list[tuple[int, int, tuple[int, int, int, int, int], bytes | None]] = []
+        self._enter: list[tuple[int, int, tuple[object, ...]]] = []
         self._earliest: int | None = None
         self._wakes = False
         self._ended: list[str] = []
+        self._counts: Counter[str] = Counter()
 
     def take(self, transition: Transition, row: Any) -> Verdict:
         """Sort one in. `row`: id, seq, token, cancel, errors, priority of its job."""
         to = transition.to
         cancel: str | None = row[3]
+        if transition.bump == "failures" or transition.bump == "crashes":  # noqa: PLR1714 (a set costs more here)
+            self._counts["failed"] += 1
         if cancel is not None and not isinstance(to, Finish | Bury):
             self._finish(Finish("cancelled", cancel.encode()), transition, row)
             return "cancelled"
         if type(to) is Finish:
             self._finish(to, transition, row)
+        elif type(to) is Bury:
+            self._bury(to, transition, row)
         else:
-            self._wait_or_bury(transition, row)
+            self._wait(transition, row)
         if transition.effects:
             self.write()
             store(self._tx, self._queue, transition.effects, None, KEEP_MS)
         return "applied"
 
+    def _as(self, statement: Statement, seq: int, *values: object) -> None:
+        """Write this row; rows with the same values are written at once."""
+        self._alike.setdefault((statement, values), []).append(seq)
+
     def _finish(self, to: Finish, transition: Transition, row: Any) -> None:
         seq: int = row[1]
+        state, keep_ms = to.state, transition.keep_ms
         self._ended.append(transition.id)
-        self._tx.count(self._queue, to.state)
-        self._count_failure(transition)
-        if transition.keep_ms == 0:
+        self._counts[state] += 1
+        if keep_ms == 0:
             self._forgotten.append(seq)
             return
         reason = None
-        if to.state == "cancelled":
+        if state == "cancelled":
             reason = (to.result or b"").decode("utf-8", "replace")
         elif to.result is not None:
             self._results.append((seq, to.result))
         ran = 0 if transition.bump is None else 1
-        forget_ms = keep_until(self._tx.now_ms, transition.keep_ms)
-        self._finished.append((seq, to.state, reason, ran, _errors(transition, row), self._tx.now_ms, forget_ms))
+        now_ms = self._tx.now_ms
+        self._as(_FINISH, seq, state, keep_until(now_ms, keep_ms), reason, ran, _errors(transition, row), now_ms)
 
-    def _wait_or_bury(self, transition: Transition, row: Any) -> None:
+    def _bury(self, to: Bury, transition: Transition, row: Any) -> None:
+        now_ms, reason = self._tx.now_ms, to.reason
+        self._ended.append(transition.id)
+        self._counts["dead"] += 1
+        line = transition.error
+        if line is None:
+            line = encode_error(None, reason=reason, ended_ms=now_ms)
+        self._as(_BURY, row[1], now_ms, reason, *_BUMPS[transition.bump], with_line(line, row[4]))
+
+    def _wait(self, transition: Transition, row: Any) -> None:
         to, seq, now_ms = transition.to, row[1], self._tx.now_ms
-        bumps, errors = _BUMPS[transition.bump], _errors(transition, row)
-        self._count_failure(transition)
+        facts = (*_BUMPS[transition.bump], _errors(transition, row))
         match to:
-            case Bury(reason):
-                self._ended.append(transition.id)
-                self._tx.count(self._queue, "dead")
-                if errors is None:
-                    errors = with_line(encode_error(None, reason=reason, ended_ms=now_ms), row[4])
-                self._dead.append((seq, reason, *bumps, errors, now_ms))
             case Delay(ms, why):
                 if why == "retry":
-                    self._tx.count(self._queue, "retried")
+                    self._counts["retried"] += 1
                 if ms <= 0:
-                    self._enter.append((seq, row[5], bumps, errors))
+                    self._enter.append((seq, row[5], facts))
                 else:
                     due = now_ms + ms
                     self._earliest = due if self._earliest is None else min(due, self._earliest)
-                    self._again.append((seq, "scheduled", None, due, None, None, *bumps, errors))
+                    self._as(_AGAIN, seq, "scheduled", due, None, None, *facts)
             case Return():
                 self._wakes = True
-                self._again.append((seq, "pending", None, None, None, None, *bumps, errors))
+                self._as(_AGAIN, seq, "pending", None, None, None, *facts)
             case Park(reason):
                 self._wakes = True  # somebody else may know the task
-                self._again.append((seq, "parked", None, None, reason, now_ms, *bumps, errors))
-            case Finish():
-                raise AssertionError("a finish is sorted in elsewhere")
+                self._as(_AGAIN, seq, "parked", now_ms, None, reason, *facts)
+            case Finish() | Bury():
+                raise AssertionError("an end is sorted in elsewhere")
             case _ as never:
                 assert_never(never)
-
-    def _count_failure(self, transition: Transition) -> None:
-        if transition.bump in {"failures", "crashes"}:
-            self._tx.count(self._queue, "failed")
 
     def write(self) -> None:
         """Write all that was sorted in, and tell."""
@@ -164,21 +170,22 @@ class _Batch:
             head = first_due(tx, queue)
             self._wakes = self._wakes or head is None or self._earliest < head
         if self._enter:
-            places = ranked(tx, queue, [priority for _, priority, _, _ in self._enter])
+            places = ranked(tx, queue, [priority for _, priority, _ in self._enter])
             self._wakes = True
-            for place, (seq, _, bumps, errors) in zip(places, self._enter, strict=True):
-                self._again.append((seq, "pending", place, None, None, None, *bumps, errors))
-        if self._forgotten:
-            forget(tx, self._forgotten)
-        tx.many(_FINISH, self._finished)
+            for place, (seq, _, facts) in zip(places, self._enter, strict=True):
+                self._as(_AGAIN, seq, "pending", None, place, None, *facts)
+        forget(tx, self._forgotten)
+        for (statement, values), seqs in self._alike.items():
+            tx.connection.execute(statement.text, (json_text(seqs), *values))
         tx.many(_KEEP_RESULT, self._results)
-        tx.many(_BURY, self._dead)
-        tx.many(_AGAIN, self._again)
-        if self._finished:
-            forget_over(tx, queue, 2 * len(self._finished) + 10)
+        kept = sum(len(seqs) for (statement, _), seqs in self._alike.items() if statement is _FINISH)
+        if kept:
+            forget_over(tx, queue, 2 * kept + 10)
         if self._wakes:
             tx.wake(queue)
         tx.ended(queue, self._ended)
+        for event, count in self._counts.items():
+            tx.count(queue, event, count)
         self._clear()
 
 

@@ -130,8 +130,8 @@ class Store:
         """Make it durable. If that fails, nothing of it is stored."""
         try:
             self.connection.execute("COMMIT")
-        except BaseException:
-            self.rollback()
+        except BaseException as error:
+            self.rollback(error)
             raise
         if not self.in_memory:
             self._lock.release()
@@ -139,19 +139,23 @@ class Store:
             if self._commits % _WAL_LOOK_EVERY == 0:
                 self._look_at_wal()
 
-    def rollback(self, error: BaseException | None = None) -> None:
-        """Undo it. A full disk has already done that."""
+    def rollback(self, error: BaseException) -> None:
+        """Undo it because of this error. A full disk has already done that."""
         try:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # It would be stuck in this transaction for ever. Closing undoes it too, and the next call opens anew.
+            self.connection.close()
+            self._connection = None
         finally:
             if not self.in_memory:
                 self._lock.release()
         self._remember_damage(error)
 
-    def _remember_damage(self, error: BaseException | None) -> None:
+    def _remember_damage(self, error: BaseException) -> None:
         """A damaged file gets no further write from us, until it is closed and opened anew."""
-        if error is not None and faults.is_damage(error):
+        if faults.is_damage(error):
             told = faults.told(error, self.path)
             assert isinstance(told, StoreUnsuitable)
             self._unfit = told
@@ -195,6 +199,11 @@ class Store:
                 f"{self.path} was deleted or replaced while it was open; nothing more is written to what is left of "
                 "it. Put the file back, or restart this process to use the new one."
             )
+
+    def change_number(self) -> int:
+        """A number that moves with every commit of another connection, and never with ours."""
+        number: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
+        return number
 
     # --- the clock ---
 

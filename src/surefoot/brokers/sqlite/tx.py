@@ -19,6 +19,8 @@ _ADVANCE: Final = _SHARED["advance"]
 _COUNT_MINUTE: Final = _SHARED["count_minute"]
 
 EVENTS: Final = ("enqueued", "completed", "failed", "retried", "dead", "cancelled", "expired", "recovered")
+ALL_TIME: Final = -1
+"""In place of a minute: the row that counts since the beginning."""
 
 
 class House:
@@ -36,17 +38,22 @@ class House:
 
 
 class News:
-    """What a verb made true for others: told only after COMMIT, and forgotten if the verb is rolled back."""
+    """What a verb made true for others: told only after COMMIT, and forgotten if the verb is rolled back.
 
-    __slots__ = ("counts", "ended", "woken")
+    `met`: queues whose words were read, with their counters of wake-ups at that time.
+    """
+
+    __slots__ = ("counts", "ended", "met", "woken")
 
     def __init__(self) -> None:
+        self.met: dict[str, int] = {}
         self.woken: set[str] = set()
         self.ended: list[tuple[str, str]] = []
         self.counts: dict[tuple[str, int], dict[str, int]] = {}
 
     def take_in(self, other: "News") -> None:
         """Add what another one says."""
+        self.met |= other.met
         self.woken |= other.woken
         self.ended += other.ended
         for where, events in other.counts.items():
@@ -111,6 +118,7 @@ class Tx:
                     "use the release that wrote it."
                 )
             self.houses[queue] = house
+            self.news.met[queue] = house.wakes
         return house
 
     def found(self, queue: str) -> House:
@@ -152,13 +160,14 @@ class Tx:
 
 
 def write_counts(tx: Tx, news: News) -> None:
-    """The numbers of a whole transaction: one row a queue and minute, one word an event."""
-    totals: dict[tuple[str, str], int] = {}
+    """The numbers of a whole transaction: one row a queue and minute, and one for all time."""
+    totals: dict[str, dict[str, int]] = {}
     rows = []
     for (queue, minute), events in news.counts.items():
         rows.append((queue, minute, *[events.get(event, 0) for event in EVENTS]))
+        total = totals.setdefault(queue, {})
         for event, count in events.items():
-            totals[queue, event] = totals.get((queue, event), 0) + count
+            total[event] = total.get(event, 0) + count
+    for queue, total in totals.items():
+        rows.append((queue, ALL_TIME, *[total.get(event, 0) for event in EVENTS]))
     tx.many(_COUNT_MINUTE, rows)
-    for (queue, event), count in totals.items():
-        tx.advance(queue, f"total:{event}", count)

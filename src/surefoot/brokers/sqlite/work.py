@@ -23,14 +23,14 @@ class Work:
     page that is changed after it, which is too dear for what almost never happens.
     """
 
-    def __init__(self, store: Store, understands: int, *, careful: bool) -> None:
+    def __init__(self, store: Store, understands: int, houses: dict[str, House], *, careful: bool) -> None:
         self._store = store
         self._understands = understands
         self._careful = careful
         self._now_ms = store.now_ms()
         self._stamped = False
         self.news = News()
-        self.houses: dict[str, House] = {}
+        self._houses = houses
         self.counters: dict[str, int] = {}
         self.began: Final = clock.monotonic()
 
@@ -53,7 +53,7 @@ class Work:
                 raise
             connection.execute("ROLLBACK TO verb")
             connection.execute("RELEASE verb")
-            self.houses.clear()
+            self._houses.clear()
             return faults.told(error, self._store.path)
         connection.execute("RELEASE verb")
         self.news.take_in(tx.news)
@@ -71,4 +71,4 @@ class Work:
 
     def _tx(self, news: News, now_ms: int, call: Call | None) -> Tx:
         who = {} if call is None else {"caller": call.caller, "number": call.number, "tag": call.tag}
-        return Tx(self._store.connection, self.houses, news, now_ms=now_ms, understands=self._understands, **who)  # type: ignore[arg-type]
+        return Tx(self._store.connection, self._houses, news, now_ms=now_ms, understands=self._understands, **who)  # type: ignore[arg-type]

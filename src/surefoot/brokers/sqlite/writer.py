@@ -16,6 +16,7 @@ from surefoot.brokers.sqlite.bells import Bells
 from surefoot.brokers.sqlite.others import Others
 from surefoot.brokers.sqlite.store import Store
 from surefoot.brokers.sqlite.ticket import Outcome, Ticket, deliver
+from surefoot.brokers.sqlite.tx import House
 from surefoot.brokers.sqlite.work import Work
 
 log: Final = logging.getLogger("surefoot")
@@ -32,6 +33,8 @@ class Writer:
         self._bells = bells
         self._understands = understands
         self._others = Others(store, bells)
+        self._houses: dict[str, House] = {}
+        self._number: int | None = None
         # A ticket, or None: look whether there is something else to do.
         self._line: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._urgent: deque[Ticket] = deque()
@@ -122,7 +125,7 @@ class Writer:
         store.begin()
         told: list[tuple[Ticket, Outcome]] = []
         try:
-            work = Work(store, self._understands, careful=False)
+            work = Work(store, self._understands, self._words(), careful=False)
             rows = 0
             while rows < _ROWS_AT_ONCE and (not rows or clock.monotonic() - work.began < _SECONDS_AT_ONCE):
                 ticket = self._next()
@@ -134,11 +137,27 @@ class Writer:
                     told.append((ticket, work.run(ticket.call)))
             work.close()
         except BaseException as error:
+            self._houses.clear()
             store.rollback(error)
             raise
-        store.commit()
+        self._commit()
         self._tell(work)
         return told
+
+    def _words(self) -> dict[str, House]:
+        """What is set on the queues, kept from one transaction to the next as long as nobody else has written."""
+        number = self.store.change_number()
+        if number != self._number:
+            self._number = number
+            self._houses.clear()
+        return self._houses
+
+    def _commit(self) -> None:
+        try:
+            self.store.commit()
+        except BaseException:
+            self._houses.clear()
+            raise
 
     def _alone(self, ticket: Ticket) -> Outcome:
         """The answers of one call in a transaction of its own, each verb in a savepoint."""
@@ -146,14 +165,15 @@ class Writer:
         try:
             store.begin()
             try:
-                work = Work(store, self._understands, careful=True)
+                work = Work(store, self._understands, self._words(), careful=True)
                 answers = work.run(ticket.call)
                 work.close()
             except BaseException as error:
+                self._houses.clear()
                 store.rollback(error)
                 raise
             committing = True
-            store.commit()
+            self._commit()
         except Exception as error:
             if committing and faults.is_doubtful(error):
                 return NoAnswer()
@@ -164,7 +184,7 @@ class Writer:
 
     def _tell(self, work: Work) -> None:
         """After COMMIT, never before: what others may know."""
-        self._others.note(work.houses, work.counters)
+        self._others.note(work.news.met, work.counters)
         if work.news.woken:
             self._bells.ring(work.news.woken)
         if work.news.ended:

@@ -10,7 +10,7 @@ _NEEDED = {"aiosmtpd": "aiosmtpd", "aiosmtplib": "aiosmtplib", "PIL": "pillow"}
 
 
 def run(*, redis: str | None = None, fast: bool = False, keep: bool = False) -> int:
-    """Tell the story and return the exit code: 0 only if everything that it promises was seen.
+    """Tell the story, once a process, and return the exit code: 0 only if everything that it promises was seen.
 
     `fast`: leases of 1 s, so that the recovery after a kill needs no patience. `keep`: leave the folder behind.
     """

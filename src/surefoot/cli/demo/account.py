@@ -72,18 +72,18 @@ def _cause(run: Run, killed: Collection[int], drained: Collection[int]) -> str |
         case "raised":
             return ""
         case "stopped":
-            return "worker had to leave (SIGTERM)" if run.pid in drained else ""
+            return "its worker had to leave (SIGTERM)" if run.pid in drained else ""
         case _:
-            return "worker was killed (SIGKILL)" if run.pid in killed else None
+            return "its worker was killed (SIGKILL)" if run.pid in killed else None
 
 
 def summary(account: Account, *, ticks: int) -> list[str]:
     """The last lines of the story."""
     causes = Counter(account.again.values())
-    why = ", ".join(f"{count} because their {cause}" for cause, count in sorted(causes.items()))
+    why = ", ".join(f"{count}: {cause}" for cause, count in sorted(causes.items()))
     notes = {
         "accepted": f"{account.accepted - ticks} by this story, {ticks} by the recurring job",
-        "dead": "kept until somebody decides" if account.ended.get("dead") else "",
+        "dead": "a dead letter is kept until somebody decides" if account.ended.get("dead") else "",
         "run twice": why,
     }
     figures = {"accepted": account.accepted}

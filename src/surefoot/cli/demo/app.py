@@ -108,7 +108,7 @@ async def services() -> AsyncIterator[Services]:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)-7s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
     Worker(
         shop,
         lifespan=services,

@@ -32,9 +32,14 @@ class Crew:
         self._started += 1
         with (self._folder / f"worker-{self._started}.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *COMMAND, env=self._environment, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                *COMMAND,
+                cwd=self._folder,  # nothing in the user's folder may stand before a module that a worker imports
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         self._running[process.pid] = process
         return process.pid
 

@@ -58,8 +58,8 @@ async def _tell(folder: Path, pace: Pace, show: Show) -> int:
         "DEMO_LEASE": str(pace.lease_s), "DEMO_DRAIN": str(DRAIN_S),
     }  # fmt: skip
     crew = Crew(folder, environment)
-    shop.bind(url)
     try:
+        shop.bind(url)
         async with shop:
             try:
                 return 0 if await Story(folder, pace, show, crew, mailbox, ledger).tell() else 1

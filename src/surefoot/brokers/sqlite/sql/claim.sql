@@ -63,6 +63,9 @@ SELECT j.rank, j.id, j.enqueued, b.envelope, j.needs, j.traits, j.runs, j.due_se
 FROM json_each(:ids) e CROSS JOIN job j ON j.queue = :queue AND j.id = e.value LEFT JOIN body b ON b.seq = j.seq
 WHERE j.state = 'processing' AND j.token = :token ORDER BY e.key;
 
--- name: timers
-SELECT (SELECT min(at) FROM job INDEXED BY job_at WHERE queue = :queue AND state = 'scheduled' AND at IS NOT NULL),
+-- name: around
+-- Whether something is parked, whether something is pending, the first due time, the first end of a lease to come.
+SELECT EXISTS (SELECT 1 FROM job INDEXED BY job_parked WHERE queue = :queue AND state = 'parked'),
+    EXISTS (SELECT 1 FROM job INDEXED BY job_pending WHERE queue = :queue AND state = 'pending'),
+    (SELECT min(at) FROM job INDEXED BY job_at WHERE queue = :queue AND state = 'scheduled' AND at IS NOT NULL),
     (SELECT min(at) FROM job INDEXED BY job_at WHERE queue = :queue AND state = 'processing' AND at > :now);

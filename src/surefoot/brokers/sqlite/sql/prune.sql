@@ -21,7 +21,7 @@ DELETE FROM worker WHERE queue = :queue AND caller IN (
     SELECT caller FROM worker WHERE queue = :queue AND seen < :before LIMIT :most);
 
 -- name: drop_minutes
-DELETE FROM minute WHERE queue = :queue AND minute < :before;
+DELETE FROM minute WHERE queue = :queue AND minute >= 0 AND minute < :before;
 
 -- name: unknown
 -- `task:` is the range up to `task;`.

@@ -97,6 +97,7 @@ CREATE TABLE IF NOT EXISTS worker(
 ) WITHOUT ROWID;
 
 -- name: minute
+-- What happened in each minute of the last day; minute -1 counts since the beginning.
 CREATE TABLE IF NOT EXISTS minute(
     queue TEXT NOT NULL,
     minute INTEGER NOT NULL,

@@ -11,8 +11,8 @@
 -- :now     integer  ms, the store's time
 -- :before  integer  ms, callers unused since then go
 -- :most    integer  rows at most
--- :minute  integer  minutes since the epoch
--- :enqueued   integer  jobs in that minute, as the next ones
+-- :minute  integer  minutes since the epoch, or -1 for all time
+-- :enqueued   integer  jobs, as the next ones
 -- :completed  integer  jobs
 -- :failed     integer  runs
 -- :retried    integer  jobs
@@ -72,9 +72,6 @@ DELETE FROM caller WHERE queue = :queue AND verb = :verb AND used < :before AND 
 
 -- name: first_due
 SELECT min(at) FROM job INDEXED BY job_at WHERE queue = :queue AND state = 'scheduled' AND at IS NOT NULL;
-
--- name: first_pending
-SELECT seq FROM job INDEXED BY job_pending WHERE queue = :queue AND state = 'pending' LIMIT 1;
 
 -- name: places
 SELECT j.id, j.seq, j.state, j.priority, j.traits

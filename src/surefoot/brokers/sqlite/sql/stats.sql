@@ -25,7 +25,7 @@ SELECT caller, seen, presence FROM worker WHERE queue = :queue ORDER BY caller;
 
 -- name: minutes
 SELECT minute, enqueued, completed, failed, retried, dead, cancelled, expired, recovered FROM minute
-WHERE queue = :queue AND minute >= :first ORDER BY minute;
+WHERE queue = :queue AND (minute >= max(:first, 0) OR minute = -1) ORDER BY minute;
 
 -- name: words
 SELECT name, value FROM meta WHERE queue = :queue AND name >= :prefix AND name < :after;

@@ -1,0 +1,396 @@
+"""A worker's life in a running loop: start, lifespan, drain, stop, cancellation, and what must not be left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from tests.engine.stage import PATIENCE_S, Witness, burst, happens, known, serving, soon
+
+from surefoot import Queue, Snooze, StateMissing, UsageError, Worker, clock, current_job
+from surefoot.execution.context import Running
+
+
+class Services:
+    """What an application keeps for its handlers."""
+
+    def __init__(self) -> None:
+        self.open = True
+
+
+async def test_a_worker_in_the_background_of_a_running_loop(jobs: Queue) -> None:
+    @jobs.task(name="double")
+    async def double(number: int) -> int:
+        return 2 * number
+
+    worker = Worker(jobs)
+    assert worker.id is None
+    async with worker:
+        assert await (await double.enqueue(21)).result(timeout=PATIENCE_S) == 42
+        [info] = await jobs.workers()
+        assert info.id == worker.id
+    assert worker.id is None and worker.exit_code == 0
+
+
+async def test_a_worker_may_serve_again_after_it_has_left(jobs: Queue) -> None:
+    @jobs.task(name="work")
+    async def work() -> int:
+        return current_job().attempt
+
+    worker = Worker(jobs)
+    for _ in range(2):
+        async with asyncio.timeout(PATIENCE_S), worker:
+            assert await (await work.enqueue()).result(timeout=2) == 1
+
+
+async def test_a_worker_that_serves_is_not_started_twice(jobs: Queue) -> None:
+    async with serving(jobs) as worker:
+        with pytest.raises(UsageError, match="serves already; make a second one"):
+            await worker.serve()
+
+
+async def test_serve_that_is_cancelled_hands_everything_back(jobs: Queue) -> None:
+    running, ended = asyncio.Event(), asyncio.Event()
+
+    @jobs.task(name="endless")
+    async def endless() -> None:
+        running.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    job = await endless.enqueue()
+    serve = asyncio.create_task(Worker(jobs).serve())
+    await happens(running)
+    serve.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await soon(asyncio.wait_for(serve, PATIENCE_S))
+    assert ended.is_set()
+    stored = await known(job)
+    assert (stored.state, stored.runs, stored.interruptions, stored.failures) == ("pending", 1, 1, 0)
+    assert (await jobs.stats()).processing == 0
+
+
+async def test_stop_comes_from_any_thread_and_running_jobs_may_finish(jobs: Queue) -> None:
+    running, gate = asyncio.Event(), asyncio.Event()
+
+    @jobs.task(name="slow", keep_result=60)
+    async def slow() -> bool:
+        running.set()
+        await gate.wait()
+        return current_job().stopping
+
+    @jobs.task(name="next")
+    async def next_one() -> None: ...
+
+    job = await slow.enqueue()
+    witness = Witness()
+    worker = Worker(jobs, concurrency=1, on_event=witness)
+    serve = asyncio.create_task(worker.serve())
+    await happens(running)
+    after = await next_one.enqueue()
+    await asyncio.to_thread(worker.stop)
+    await witness.sees("worker_draining")
+    gate.set()
+    await asyncio.wait_for(serve, PATIENCE_S)
+    assert await job.result(timeout=0) is True, "a job that runs sees that the worker leaves"
+    assert await after.status() == "pending", "nothing is claimed after the stop"
+
+
+async def test_a_stop_before_the_start_counts(jobs: Queue) -> None:
+    worker = Worker(jobs)
+    worker.stop()
+    await soon(worker.serve())
+
+
+async def test_W7_after_the_drain_running_jobs_are_handed_back_and_not_charged(jobs: Queue) -> None:
+    running, thread_runs, gate = asyncio.Event(), threading.Event(), threading.Event()
+
+    @jobs.task(name="coroutine")
+    async def coroutine() -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    @jobs.task(name="plain")
+    def plain() -> None:
+        thread_runs.set()
+        gate.wait(PATIENCE_S)
+
+    started = [await coroutine.enqueue(), await plain.enqueue()]
+    waiting = await plain.enqueue()
+    witness = Witness()
+    async with serving(jobs, threads=1, concurrency=5, drain=0, on_event=witness):
+        await happens(running)
+        await asyncio.to_thread(thread_runs.wait, PATIENCE_S)
+    gate.set()
+    for job in started:
+        stored = await known(job)
+        assert (stored.state, stored.runs, stored.interruptions, stored.failures) == ("pending", 1, 1, 0)
+        assert witness.kinds(job.id) == ["started", "interrupted"]
+    stored = await known(waiting)
+    assert (stored.state, stored.runs, stored.interruptions) == ("pending", 0, 0), "it waited for a thread"
+
+
+async def test_W7_handed_back_jobs_keep_their_place_before_those_that_came_later(jobs: Queue) -> None:
+    order: list[str] = []
+    running = asyncio.Event()
+    block = True
+
+    @jobs.task(name="work")
+    async def work(name: str) -> None:
+        order.append(name)
+        running.set()
+        if block:
+            await asyncio.Event().wait()
+
+    await work.enqueue("first")
+    async with serving(jobs, drain=0, concurrency=1):
+        await happens(running)
+        await work.enqueue("second")
+    block = False
+    await burst(jobs, concurrency=1)
+    assert order == ["first", "first", "second"]
+
+
+async def test_a_second_stop_cuts_the_drain_short(jobs: Queue) -> None:
+    running = asyncio.Event()
+
+    @jobs.task(name="endless")
+    async def endless() -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    job = await endless.enqueue()
+    worker = Worker(jobs, drain=3600)
+    serve = asyncio.create_task(worker.serve())
+    await happens(running)
+    worker.stop()
+    worker.stop()
+    await asyncio.wait_for(serve, PATIENCE_S)
+    assert await job.status() == "pending"
+
+
+async def test_a_job_may_snooze_when_the_worker_leaves(jobs: Queue) -> None:
+    running = asyncio.Event()
+
+    @jobs.task(name="polite")
+    async def polite() -> None:
+        running.set()
+        while not current_job().stopping:
+            await asyncio.sleep(0.01)
+        raise Snooze(0)
+
+    job = await polite.enqueue()
+    async with serving(jobs):
+        await happens(running)
+    stored = await known(job)
+    assert (stored.state, stored.snoozes, stored.interruptions, stored.failures) == ("pending", 1, 0, 0)
+
+
+async def test_a_coroutine_that_swallows_its_cancellation_does_not_hold_the_worker(jobs: Queue) -> None:
+    running, gate = asyncio.Event(), asyncio.Event()
+
+    @jobs.task(name="deaf")
+    async def deaf() -> str:
+        running.set()
+        while not gate.is_set():
+            try:
+                await gate.wait()
+            except asyncio.CancelledError:
+                continue
+        return "too late"
+
+    job = await deaf.enqueue()
+    async with serving(jobs, drain=0):
+        await happens(running)
+    assert (await known(job)).state == "pending"
+    gate.set()
+    await asyncio.sleep(0)
+    stored = await known(job)
+    assert (stored.state, stored.interruptions) == ("pending", 1), "what it does afterwards does not count"
+
+
+async def test_the_lifespan_opens_before_the_first_job_and_closes_after_the_drain(jobs: Queue) -> None:
+    services, running, gate = Services(), asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[Services]:
+        yield services
+        services.open = False
+
+    @jobs.task(name="work", keep_result=60)
+    async def work() -> bool:
+        running.set()
+        await gate.wait()
+        return current_job().state(Services).open
+
+    job = await work.enqueue()
+    worker = Worker(jobs, lifespan=lifespan)
+    serve = asyncio.create_task(worker.serve())
+    await happens(running)
+    worker.stop()
+    await asyncio.sleep(0)
+    gate.set()
+    await asyncio.wait_for(serve, PATIENCE_S)
+    assert await job.result(timeout=0) is True
+    assert not services.open
+
+
+async def test_state_missing_says_what_there_is(jobs: Queue) -> None:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[str]:
+        yield "text"
+
+    @jobs.task(name="work", keep_result=60)
+    def work() -> str:
+        try:
+            current_job().state(Services)
+        except StateMissing as missing:
+            return str(missing)
+        return ""
+
+    job = await work.enqueue()
+    async with serving(jobs):
+        assert "this worker has no lifespan; write Worker(..., lifespan=...)" in await job.result(timeout=PATIENCE_S)
+    job = await work.enqueue()
+    async with serving(jobs, lifespan=lifespan):
+        said = await job.result(timeout=PATIENCE_S)
+    assert said == "no state of type Services: this worker's lifespan yields str."
+
+
+async def test_an_error_of_the_lifespan_stops_the_start_and_claims_nothing(jobs: Queue) -> None:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[Services]:
+        raise RuntimeError("no database")
+        yield Services()
+
+    @jobs.task(name="work")
+    async def work() -> None: ...
+
+    job = await work.enqueue()
+    with pytest.raises(RuntimeError, match="no database"):
+        async with Worker(jobs, lifespan=lifespan):
+            pytest.fail("it must not start")
+    with pytest.raises(RuntimeError, match="no database"):
+        await Worker(jobs, lifespan=lifespan).serve(burst=True)
+    assert await job.status() == "pending"
+
+
+def timers(loop: asyncio.AbstractEventLoop) -> list[str]:
+    """The loop's timers that will still fire; only the standard loop can be asked."""
+    return [repr(handle) for handle in getattr(loop, "_scheduled", []) if not handle.cancelled()]
+
+
+def threads() -> set[str]:
+    return {one.name for one in threading.enumerate() if one.name.startswith(("surefoot-keeper", "surefoot-job"))}
+
+
+async def gone(what: str) -> None:
+    """Threads end by themselves; nobody joins them, so a test must wait for it."""
+    async with asyncio.timeout(PATIENCE_S):
+        while what in threads():
+            await asyncio.sleep(0.01)
+
+
+async def test_nothing_is_left_behind_when_a_worker_has_left(jobs: Queue) -> None:
+    loop = asyncio.get_running_loop()
+
+    @jobs.task(name="plain")
+    def plain() -> None: ...
+
+    @jobs.task(name="coroutine")
+    async def coroutine() -> None: ...
+
+    @jobs.every(3600, name="hourly")
+    async def hourly() -> None: ...
+
+    tasks = asyncio.all_tasks()
+    await jobs.open()
+    before = len(timers(loop))
+    for _ in range(3):
+        await jobs.enqueue_many([plain.draft() for _ in range(20)])
+        await jobs.enqueue_many([coroutine.draft() for _ in range(20)])
+        await burst(jobs)
+    await gone("surefoot-keeper")
+    await gone("surefoot-job")
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == tasks
+    left = timers(loop)
+    assert len(left) <= before, left
+
+
+def runs_in_memory() -> int:
+    gc.collect()
+    return sum(type(one) is Running for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("lane", ["thread", "loop"])
+async def test_a_worker_that_goes_on_keeps_nothing_of_jobs_that_ended(jobs: Queue, lane: str) -> None:
+    @jobs.task(name="plain")
+    def plain() -> None: ...
+
+    @jobs.task(name="coroutine")
+    async def coroutine() -> None: ...
+
+    draft = plain.draft if lane == "thread" else coroutine.draft
+    witness = Witness()
+    async with serving(jobs, on_event=witness):
+        for _ in range(3):
+            await jobs.enqueue_many([draft() for _ in range(500)])
+        await witness.sees("completed", count=1500)
+        await asyncio.sleep(0.05)
+        assert runs_in_memory() <= 50, "runs that ended are still held"
+
+
+async def test_a_job_that_moved_its_deadline_is_forgotten_when_it_ends(jobs: Queue) -> None:
+    @jobs.task(name="work")
+    async def work() -> None:
+        current_job().extend(60)
+
+    witness = Witness()
+    async with serving(jobs, on_event=witness):
+        await jobs.enqueue_many([work.draft() for _ in range(200)])
+        await witness.sees("completed", count=200)
+        await asyncio.sleep(0.05)
+        assert runs_in_memory() <= 50, "runs that ended are still held"
+
+
+def test_run_blocks_until_a_burst_is_over(jobs: Queue) -> None:
+    @jobs.task(name="work", keep_result=60)
+    async def work() -> str:
+        return "done"
+
+    job = work.enqueue_sync()
+    Worker(jobs).run(burst=True)
+    assert job.result_sync(timeout=0) == "done"
+
+
+def test_run_in_a_thread_is_stopped_from_outside(jobs: Queue) -> None:
+    started = threading.Event()
+    worker = Worker(jobs, on_event=lambda event: started.set() if event.kind == "worker_started" else None)
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    assert started.wait(PATIENCE_S)
+    worker.stop()
+    thread.join(PATIENCE_S)
+    assert not thread.is_alive()
+
+
+async def test_W11_a_blocked_loop_is_named_and_keeps_its_job(jobs: Queue) -> None:
+    @jobs.task(name="blocking", keep_result=60)
+    async def blocking() -> int:
+        clock.sleep_blocking(3)  # three leases
+        return current_job().attempt
+
+    job = await blocking.enqueue()
+    witness = Witness()
+    async with serving(jobs, lease=1, on_event=witness):
+        assert await job.result(timeout=PATIENCE_S) == 1
+        event = await witness.sees("loop_blocked")
+    assert (event.job_id, event.task) == (job.id, "blocking")
+    assert "sleep_blocking" in str(event.details["stack"])
