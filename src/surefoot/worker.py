@@ -172,10 +172,14 @@ class Worker:
         self.stop()
         await self._background
 
-    async def _serve(self, burst: bool) -> None:
+    def load(self) -> list[Served]:
+        """Load `imports` and find out what each queue serves; raises what a start would raise, opens nothing."""
         load_modules(self._imports)
+        return [self._served(queue) for queue in self.queues]
+
+    async def _serve(self, burst: bool) -> None:
+        served = self.load()
         broker = self._one_store()
-        served = [self._served(queue) for queue in self.queues]
         report = Report(self._on_event)
         drain = Drain(self.drain)
         unsettled = Unsettled([one.queue for one in served])

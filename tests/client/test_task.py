@@ -198,6 +198,14 @@ def test_the_same_function_reloaded_is_fine(modules: Any) -> None:
     assert first is not second and shop.tasks["cleanup"] is second
 
 
+def test_two_functions_of_one_name_in_one_module_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from surefoot import Queue\nqueue = Queue()\n@queue.task\ndef one() -> None: ...\n"
+    (tmp_path / "twofold.py").write_text(text + "@queue.task\ndef one() -> None: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(DuplicateTask, match="are named 'one'"):
+        importlib.import_module("twofold")
+
+
 def test_an_alias_may_not_be_another_task(queue: Queue) -> None:
     queue.task(welcome)
     with pytest.raises(DuplicateTask, match="two tasks of queue 'images' are named 'welcome'"):
@@ -416,7 +424,7 @@ def test_by_name_takes_anything_by_name(mail: Queue) -> None:
     assert nothing is not None and dict(nothing.arguments) == {}
     with pytest.raises(InvalidArguments, match="give them by name"):
         task.enqueue_sync("a")
-    with pytest.raises(InvalidArguments):
+    with pytest.raises(InvalidArguments, match=r"^elsewhere\(\) got an object inside 'price': that type cannot travel"):
         task.enqueue_sync(price=object())
     with pytest.raises(ConfigError, match="a task's name has"):
         mail.by_name("two words")

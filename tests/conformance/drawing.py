@@ -83,15 +83,14 @@ def transitions(draw: st.DrawFn, good: list[Claimed], ever: list[Claimed]) -> Tr
 def house_verbs(queue: str, callers: Sequence[str]) -> st.SearchStrategy[Verb[Any]]:
     """A queue that is paused or short stops much of the rest: it is open again soon."""
     open_again = Configure(queue, paused=None, max_length=None)
+    closed = [Configure(queue, paused="night"), Configure(queue, paused=""), Configure(queue, max_length=3)]
+    crons = [Configure(queue, cron=cron) for cron in (("nightly", "x"), ("nightly", None), ("hourly", ""))]
+    pruned = [Prune(queue, most, age_ms, 60_000) for most in (None, 0, 1) for age_ms in (None, PERIOD_MS)]
     return st.one_of(
         st.just(open_again),
-        st.sampled_from(
-            [Configure(queue, paused="night"), Configure(queue, paused=""), Configure(queue, max_length=3)]
-        ),
+        st.sampled_from(closed),
         st.just(open_again),
-        st.sampled_from(
-            [Configure(queue, cron=cron) for cron in (("nightly", "x"), ("nightly", None), ("hourly", ""))]
-        ),
-        st.sampled_from([Prune(queue, most, age_ms, 60_000) for most in (None, 0, 1) for age_ms in (None, PERIOD_MS)]),
+        st.sampled_from(crons),
+        st.sampled_from(pruned),
         st.builds(Beat, st.just(queue), st.sampled_from(callers), bodies),
     )

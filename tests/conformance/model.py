@@ -15,8 +15,7 @@ from tests.conformance.model_state import A_MINUTE_MS, Holder, Job, Queue
 
 from surefoot.brokers import broker as b
 from surefoot.core import transition as t
-from surefoot.core.codec import encode_error
-from surefoot.core.errors import ErrorInfo
+from surefoot.core.codec import encode_json
 from surefoot.core.job import Leased, NewJob
 from surefoot.core.names import State
 
@@ -162,7 +161,7 @@ class Turn(Pieces):
         self.queue.events["recovered"] += 1
         job.count("runs", "crashes")
         facts = {"caller": job.caller, "started_ms": job.started_ms, "ended_ms": self.now}
-        self.add_error(job, encode_error(ErrorInfo(kind="crash"), attempt=job.counts.runs, **facts))
+        self.add_error(job, encode_json({"kind": "crash", "attempt": job.counts.runs, **facts}))
 
     def lease(self, job: Job, lease_ms: int, taken: list[Job], orphans: list[str]) -> None:
         if job.body is None:

@@ -230,7 +230,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule(caller=callers, fault=st.sampled_from(("lost reply", "clone", "late")))
     def say_again(self, caller: str, fault: str) -> None:
-        """The reply was lost; or two senders take themselves for this caller; or a request arrives after it was given up."""
+        """The reply was lost; or two senders use one caller; or a request arrives after it was given up."""
         if said := self.remembered(caller):
             call, newer = said
             tag = "else" if fault == "clone" else call.tag

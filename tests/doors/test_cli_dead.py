@@ -72,6 +72,9 @@ def test_an_id_that_is_not_dead_is_exit_1_and_the_others_are_done(shop: Shop, id
 def test_delete_by_id_spares_what_is_not_dead(shop: Shop, ids: dict[str, str]) -> None:
     ran = shop.here("dead", "delete", ids["dead"], ids["later"], "-A", "shop")
     assert (ran.code, ran.out) == (1, "")
+    assert (
+        ran.err == "1 of 2 jobs deleted.\nsurefoot: 1 of 2 jobs not deleted: unknown, not dead, or its key is taken.\n"
+    )
     assert state("billing", ids["dead"]) is None
     assert state("mail", ids["later"]) == "scheduled"
 

@@ -167,9 +167,10 @@ def test_jobs_are_filtered(shop: Shop, ids: dict[str, str]) -> None:
 
 
 def test_a_list_that_is_cut_says_so_unless_quiet(shop: Shop, ids: dict[str, str]) -> None:
-    note = "at most 1 of each queue are shown; --limit shows more.\n"
+    note = "there are more: of each queue 1 at most are shown; --limit shows more.\n"
     assert shop.here("jobs", "shop", "--limit", "1").err == note
     assert shop.here("jobs", "shop", "--limit", "1", "--quiet").err == ""
+    assert shop.here("jobs", "shop", "--limit", "3").err == ""
 
 
 def test_no_job_is_exit_1(shop: Shop, ids: dict[str, str]) -> None:

@@ -147,6 +147,14 @@ def test_only_the_end_of_a_long_traceback_is_shown_unless_asked(shop: Shop) -> N
     assert short.endswith("OSError: at the bottom\n")
 
 
+def test_an_installed_application_shows_its_lines_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.write("venv/lib/site-packages/deployed.py", "def start(): raise OSError('no secrets file')\nstart()\n")
+    monkeypatch.syspath_prepend(shop.folder / "venv" / "lib" / "site-packages")
+    ran = shop.here("stats", "deployed")
+    assert ran.err.splitlines()[0] == "surefoot: cannot load 'deployed': deployed raised while it was imported:"
+    assert ran.err.count("deployed.py") == 2
+
+
 def test_imports_of_the_worker_are_loaded_and_can_fail(package: Shop) -> None:
     package.write("late.py", "from shop import mail\n@mail.task\ndef late() -> None: ...\n")
     (record,) = package.here("worker", "shop:mail", "--import", "late", "--check", "--json").records()

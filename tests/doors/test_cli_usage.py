@@ -178,6 +178,11 @@ def test_queue_names_may_be_repeated_and_hold_commas() -> None:
 # --- defaults ---
 
 
+def test_a_variable_that_names_a_release_is_not_the_option_version(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUREFOOT_VERSION", "1.0")
+    assert shop.here("stats", "--help").out.startswith("Usage: surefoot stats")
+
+
 def test_the_environment_gives_options(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUREFOOT_WORKER_CONCURRENCY", "many")
     ran = shop.here("worker", "shop:mail")
@@ -226,12 +231,19 @@ def test_pyproject_gives_options_by_command(shop: Shop) -> None:
             "[tool.surefoot.jobs.lst]\nlimit = 5",
             "[tool.surefoot.jobs] in {path} has no key 'lst'; did you mean 'list'?",
         ),
-        ("[tool", "cannot read {path}: "),
+        ("[tool.surefoot.stats]\nxyz = 5", "[tool.surefoot.stats] in {path} has no key 'xyz'."),
     ],
 )
 def test_a_key_that_nobody_reads_is_refused(text: str, sentence: str, shop: Shop) -> None:
     path = shop.write("pyproject.toml", text)
     ran = shop.here("stats", "shop")
     assert ran.code == 2
-    assert ran.err.startswith(f"surefoot: {sentence.format(path=path)}")
+    assert ran.err == f"surefoot: {sentence.format(path=path)} See `surefoot --help`.\n"
     assert shop.here("--help").code == 0
+
+
+def test_a_pyproject_that_cannot_be_read_is_told(shop: Shop) -> None:
+    path = shop.write("pyproject.toml", "[tool")
+    ran = shop.here("stats", "shop")
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert ran.err.startswith(f"surefoot: cannot read {path}: ")

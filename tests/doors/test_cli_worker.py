@@ -56,7 +56,9 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 def test_the_start_up_lines_are_those_of_the_page(shop: Shop) -> None:
     ran = shop.apart("worker", "shop:worker", "--burst")
     assert (ran.code, ran.out) == (0, "")
-    first, mail, billing, last, *_ = ran.err.splitlines()
+    lines = ran.err.splitlines()
+    begin = next(place for place, line in enumerate(lines) if line.startswith("surefoot "))
+    first, mail, billing, last = lines[begin : begin + 4]
     path = re.escape(str(shop.folder / "jobs.db"))
     who = rf"surefoot {re.escape(__version__)}  worker web-1:\d+ \([a-z2-7]{{16}}\)"
     assert re.fullmatch(rf"{who}  sqlite:///{path}  namespace surefoot", first)
@@ -231,6 +233,18 @@ def test_W9_a_second_signal_hands_back_and_leaves_with_its_code(number: signal.S
     job = mail.get_sync(id)
     assert job is not None
     assert (job.state, job.failures, job.interruptions) == ("pending", 0, 1)
+
+
+def test_W12_as_many_stuck_threads_as_there_may_be_is_exit_75(shop: Shop) -> None:
+    shop.write(
+        "stuck.py",
+        "import threading\nfrom shop import mail\n@mail.task(timeout=0.1)\ndef stuck() -> None:\n"
+        "    threading.Event().wait()\n",
+    )
+    Queue(URL, name="mail").by_name("stuck").enqueue_sync()
+    ran = shop.apart("worker", "stuck:mail", "--threads", "1", "--drain", "0")
+    assert (ran.code, ran.out) == (75, ""), ran.err
+    assert "Traceback" not in ran.err
 
 
 def test_a_store_that_is_not_there_at_the_start_is_exit_4(shop: Shop) -> None:

@@ -67,6 +67,14 @@ class Thief:
         [claimed] = await self._session.ask([Claim(queue.full_name, want, lease_ms, trust_ms)])
         return list(claimed.jobs)
 
+    async def steal(self, queue: Queue) -> Leased:
+        """Take a job out of a living worker's hands: as if its machine had slept, and its keeper wakes up too late."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                self._stage.wall.forward(3600)
+                for leased in await self.claim(queue):  # nothing, where a renewal came in between
+                    return leased
+
     async def settle(self, queue: Queue, *steps: Transition) -> list[str]:
         [verdicts] = await self._session.ask([Settle(queue.full_name, steps)])
         return list(verdicts)

@@ -384,12 +384,12 @@ def test_run_in_a_thread_is_stopped_from_outside(jobs: Queue) -> None:
 async def test_W11_a_blocked_loop_is_named_and_keeps_its_job(jobs: Queue) -> None:
     @jobs.task(name="blocking", keep_result=60)
     async def blocking() -> int:
-        clock.sleep_blocking(3)  # three leases
+        clock.sleep_blocking(1.5)  # three leases
         return current_job().attempt
 
     job = await blocking.enqueue()
     witness = Witness()
-    async with serving(jobs, lease=1, on_event=witness):
+    async with serving(jobs, lease=0.5, on_event=witness):
         assert await job.result(timeout=PATIENCE_S) == 1
         event = await witness.sees("loop_blocked")
     assert (event.job_id, event.task) == (job.id, "blocking")

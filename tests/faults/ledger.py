@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.brokers.broker import Record
+from surefoot.core.job import Counts
 
 FINAL = ("completed", "dead", "cancelled", "expired")
-_ENDED_A_RUN = ("event:interrupted", "event:snoozed")
 
 Fact = dict[str, Any]
 
@@ -82,7 +82,7 @@ class Judge:
     """Compares the handlers' facts with the store's records.
 
     A run that was not the last of its job is explained by the store's own line about it (a crash counts only if the
-    test struck that worker's process: killed, froze or silenced it), or by an event that tells how it ended.
+    test struck that worker's process: killed or froze it), or is one of the interruptions and snoozes that it counts.
     """
 
     def __init__(self, ledger: Ledger, struck: Mapping[int, float]) -> None:
@@ -90,7 +90,6 @@ class Judge:
         self._pids = ledger.pids()
         self._starts: dict[str, list[Fact]] = defaultdict(list)
         self._ended: set[str] = set()
-        self._told: set[tuple[str, int]] = set()
         self.verdict = Verdict()
         for line in ledger.lines():
             if line["what"] == "started":
@@ -99,8 +98,6 @@ class Judge:
             elif line["what"] == "ended":
                 self._ended.add(line["job"])
                 self.verdict.ended += 1
-            elif line["what"] in _ENDED_A_RUN:
-                self._told.add((line["job"], line["details"].get("attempt", 0)))
 
     def over(self, accepted: Sequence[str], records: Sequence[Record | None]) -> Verdict:
         """Judge all accepted jobs."""
@@ -109,15 +106,17 @@ class Judge:
             if record is None or record.state not in FINAL or (record.state == "completed" and id not in self._ended):
                 self.verdict.lost.append(id)
             else:
-                self._runs(id, [json.loads(line) for line in record.errors])
+                self._runs(id, record.counts, [json.loads(line) for line in record.errors])
         return self.verdict
 
-    def _runs(self, id: str, errors: list[Fact]) -> None:
+    def _runs(self, id: str, counts: Counts, errors: list[Fact]) -> None:
         runs = sorted(self._starts[id], key=lambda run: int(run["attempt"]))
         causes = [self._cause(run, errors) for run in runs[:-1]]
-        if causes:
-            self.verdict.doubled[id] = [cause for cause in causes if cause is not None]
-        if None in causes or len({run["attempt"] for run in runs}) < len(runs):
+        free = ["interrupted"] * counts.interruptions + ["snoozed"] * counts.snoozes
+        found = [cause or (free.pop() if free else None) for cause in causes]
+        if found:
+            self.verdict.doubled[id] = [cause for cause in found if cause is not None]
+        if None in found or len({run["attempt"] for run in runs}) < len(runs):
             self.verdict.unexplained.append(id)
         for line in errors:
             self._recovery(runs, line)
@@ -130,8 +129,6 @@ class Judge:
                 return f"{line['kind']}: {line.get('message')}"
             if run["pid"] in self._struck:
                 return f"worker {run['worker']} (process {run['pid']}) was struck"
-        if (run["job"], run["attempt"]) in self._told:
-            return "interrupted or snoozed"
         return None
 
     def _recovery(self, runs: list[Fact], line: Fact) -> None:

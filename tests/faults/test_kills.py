@@ -137,7 +137,7 @@ def kill_run(fleet: Fleet, dice: random.Random) -> None:
     before = fleet.ledger.length()
     for _ in range(4):
         fleet.enqueue("work", 50, seconds=0.5)
-    victim, moment = dice.choice(workers), before + dice.randrange(1, 1_000)
+    victim, moment = dice.choice(workers), before + dice.randrange(1, 700)
     print(f"process {victim.pid} is killed at fact {moment - before}")
     eventually("the moment to kill", lambda: fleet.ledger.length() >= moment or fleet.over())
     fleet.kill(victim)

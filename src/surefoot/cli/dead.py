@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, get_args
 import click
 
 from surefoot.cli.exits import AnswerIsNo
-from surefoot.cli.look import ago, errors_of, located, tell_job, tell_jobs
+from surefoot.cli.look import ago, errors_of, located, tell_job, tell_jobs, tell_some
 from surefoot.cli.options import Body, duration, scoped
 from surefoot.cli.output import Output, counted
 from surefoot.cli.target import Scope
@@ -76,10 +76,8 @@ def dead() -> None:
 def list_dead(out: Output, scope: Scope, *, limit: int, **filters: Any) -> int:
     """Dead jobs of the queues, newest first."""
     wanted = _wanted(filters)
-    found = [job for queue in scope.queues() for job in queue.dead.find_sync(limit=limit, **wanted)]
-    tell_jobs(out, found, "no dead job matches.")
-    if len(found) >= limit:
-        out.say(f"at most {limit:,} of each queue are shown; --limit shows more.")
+    pages = [queue.dead.find_sync(limit=limit + 1, **wanted) for queue in scope.queues()]
+    tell_some(out, limit, pages, "no dead job matches.")
     return 0
 
 
@@ -204,4 +202,5 @@ class _Change:
         if self._out.json:
             self._out.record({"verb": self._verb, "matched": matched, "changed": changed})
         else:
-            self._out.say(f"{counted(changed, 'job')} {self._done}.")
+            some = "" if changed == matched else f"{changed:,} of "
+            self._out.say(f"{some}{counted(matched, 'job')} {self._done}.")

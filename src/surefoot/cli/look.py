@@ -1,6 +1,7 @@
 """Commands that look and change nothing: stats, jobs list, jobs show, explain."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.machinery import PathFinder
@@ -90,7 +91,7 @@ def stats(out: Output, scope: Scope, *, watch: float | None) -> int:
 
 def _watch_stats(out: Output, queues: Sequence["Queue"], seconds: float) -> None:
     console = out.console()
-    if out.json or not console.is_terminal:
+    if out.json or not sys.stdout.isatty() or console.is_dumb_terminal:
         while True:
             _tell_stats(out, queues)
             clock.sleep_blocking(seconds)
@@ -171,11 +172,15 @@ def jobs() -> None:
 def list_jobs(out: Output, scope: Scope, *, limit: int, **filters: Any) -> int:
     """Jobs of the queues, newest first in each state."""
     filters["since"] = ago(filters["since"])
-    found = [job for queue in scope.queues() for job in queue.find_sync(limit=limit, **filters)]
-    tell_jobs(out, found, "no job matches.")
-    if len(found) >= limit:
-        out.say(f"at most {limit:,} of each queue are shown; --limit shows more.")
+    tell_some(out, limit, [queue.find_sync(limit=limit + 1, **filters) for queue in scope.queues()], "no job matches.")
     return 0
+
+
+def tell_some(out: Output, limit: int, pages: Sequence[Sequence[Job]], none: str) -> None:
+    """The first `limit` jobs of each page; a page with one more tells that there are more."""
+    tell_jobs(out, [job for page in pages for job in page[:limit]], none)
+    if any(len(page) > limit for page in pages):
+        out.say(f"there are more: of each queue {limit:,} at most are shown; --limit shows more.")
 
 
 def tell_jobs(out: Output, found: Sequence[Job], none: str) -> None:
@@ -275,7 +280,7 @@ def _job_facts(job: Job) -> list[tuple[str, str | None]]:
         (job.interruptions, "interruption"),
         (job.snoozes, "snooze"),
     ]
-    counts = ", ".join(counted(number, noun).replace("crashs", "crashes") for number, noun in ended if number)
+    counts = ", ".join(counted(number, noun) for number, noun in ended if number)
     most = "" if job.max_attempts is None else f", at most {job.max_attempts:,} may fail"
     progress = job.progress
     return [

@@ -6,18 +6,17 @@ from typing import Any, Final
 
 import click
 
-from surefoot import __version__
 from surefoot.cli.dead import dead
-from surefoot.cli.exits import INTERRUPTED, STORE, USAGE, NotLoaded
+from surefoot.cli.exits import INTERRUPTED, NO, STORE, USAGE, NotLoaded
 from surefoot.cli.look import explain, jobs, stats
 from surefoot.cli.options import plain, read_settings
-from surefoot.cli.output import Output
+from surefoot.cli.output import Output, clean
 from surefoot.cli.steer import pause, resume
 from surefoot.cli.worker import worker
-from surefoot.core.errors import StoreError, SurefootError
+from surefoot.core.errors import JobNotFound, StoreError, SurefootError
 from surefoot.core.names import did_you_mean
 
-EXAMPLES: Final = """\b
+_EXAMPLES: Final = """\b
 Examples:
   surefoot demo                   the whole story in a minute: no server, no configuration
   surefoot worker app:mail        run the jobs of the queue `mail` in app.py
@@ -40,8 +39,8 @@ _SETTINGS: Final = {
 }
 
 
-@click.group(epilog=EXAMPLES, context_settings=_SETTINGS)
-@click.version_option(__version__, prog_name="surefoot", message="%(prog)s %(version)s")
+@click.group(epilog=_EXAMPLES, context_settings=_SETTINGS)
+@click.version_option(package_name="surefoot", message="%(prog)s %(version)s", allow_from_autoenv=False)
 @click.pass_context
 def commands(ctx: click.Context) -> None:
     """A job queue that does not drop what it carries."""
@@ -54,14 +53,16 @@ def commands(ctx: click.Context) -> None:
 @plain
 def version(out: Output) -> int:
     """The versions that a report of a mistake should name."""
+    import importlib.metadata
     import platform
     import sqlite3
 
-    versions = {"surefoot": __version__, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    release = importlib.metadata.version("surefoot")
+    versions = {"surefoot": release, "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
     if out.json:
         out.record(versions)
     else:
-        out.answer(f"surefoot {__version__} (Python {versions['python']}, SQLite {versions['sqlite']})")
+        out.answer(f"surefoot {release} (Python {versions['python']}, SQLite {versions['sqlite']})")
     return 0
 
 
@@ -91,17 +92,14 @@ def run(args: Sequence[str]) -> int:
     except click.ClickException as fault:
         _complain(_sentence(fault), fault.lines if isinstance(fault, NotLoaded) else "")
         return fault.exit_code
-    except StoreError as fault:
-        _complain(str(fault))
-        return STORE
     except SurefootError as fault:
         _complain(str(fault))
-        return USAGE
+        return STORE if isinstance(fault, StoreError) else NO if isinstance(fault, JobNotFound) else USAGE
     return code if isinstance(code, int) else 0
 
 
 def _complain(sentence: str, lines: str = "") -> None:
-    click.echo(f"surefoot: {sentence}", err=True)
+    click.echo(f"surefoot: {clean(sentence)}", err=True)
     if lines:
         click.echo(lines, err=True)
 

@@ -134,7 +134,7 @@ def _defaults(table: Mapping[str, Any], group: click.Group, place: str, more: tu
     for key, value in table.items():
         command = group.commands.get(key)
         if command is None or not isinstance(value, dict):
-            raise click.UsageError(f"{place} has no key '{key}'{did_you_mean(key, [*group.commands, *more])}.")
+            raise click.UsageError(f"{place} has no key '{key}'{did_you_mean(key, [*group.commands, *more]) or '.'}")
         where = place.replace("]", f".{key}]", 1)
         if isinstance(command, click.Group):
             found[key] = _defaults(value, command, where)
@@ -152,5 +152,5 @@ def _option(command: click.Command, word: str, place: str) -> click.Option:
     options = {name[2:]: one for one in params for name in one.opts if name.startswith("--")}
     found = options.get(word.replace("_", "-"))
     if found is None:
-        raise click.UsageError(f"{place} has no key '{word}'{did_you_mean(word, options)}.")
+        raise click.UsageError(f"{place} has no key '{word}'{did_you_mean(word, options) or '.'}")
     return found

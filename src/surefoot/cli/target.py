@@ -6,6 +6,7 @@ Every way in which loading an application can fail is one sentence, and its own 
 import importlib
 import os
 import pkgutil
+import re
 import sys
 import sysconfig
 import traceback
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Loaded: TypeAlias = "tuple[Queue, ...] | Worker"
 
 _HOUSE: Final = str(Path(__file__).parents[1]) + os.sep
+_PACKAGES: Final = re.compile(r"/(site|dist)-packages/")
 _LAST_FRAMES: Final = 6
 _SHAPE: Final = "module:queue, module:worker, module:factory or module"
 
@@ -64,7 +66,7 @@ class Scope:
         return os.environ.get("SUREFOOT_APP") or self._default
 
     def queues(self) -> list["Queue"]:
-        """The queues, opened, at least one. With names, exactly those."""
+        """The queues, opened; with names exactly those. None only where a store holds none."""
         application = self.application
         if application is None:
             return self._stored()
@@ -141,7 +143,7 @@ def stored_names(url: str) -> list[str]:
     try:
         address = parse(url)
         if address.scheme == "sqlite" and address.path != MEMORY and not Path(address.path).exists():
-            raise StoreFault(f"there is no file {address.path}; a look does not make one.")
+            raise StoreFault(f"there is no file {address.path}; check the URL, or name the application.")
         door = Queue(url)
         namespace = door.full_name.partition(":")[0]
         (found,) = door.sessions.ask_sync([Queues(f"{namespace}:")])
@@ -236,7 +238,7 @@ def _dotted(name: str, attribute: str) -> str:
 
 def raised(sentence: str, error: BaseException, *, verbose: bool) -> NotLoaded:
     """The sentence and the end of the application's traceback: from its own first frame on, without frames of ours."""
-    frames = list(dropwhile(lambda frame: not _applications(frame.filename), traceback.extract_tb(error.__traceback__)))
+    frames = list(dropwhile(lambda frame: not _outside(frame.filename), traceback.extract_tb(error.__traceback__)))
     frames = [frame for frame in frames if not frame.filename.startswith((_HOUSE, "<frozen importlib"))]
     if not verbose:
         frames = frames[-_LAST_FRAMES:]
@@ -245,10 +247,12 @@ def raised(sentence: str, error: BaseException, *, verbose: bool) -> NotLoaded:
 
 
 def from_application(error: BaseException) -> bool:
-    """Whether code of the application took part in raising this."""
-    return any(_applications(frame.filename) for frame in traceback.extract_tb(error.__traceback__))
+    """Whether code of the application took part in raising this: code that was not installed as a package."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any(_outside(file) and not _PACKAGES.search(file) for file in files)
 
 
-def _applications(file: str) -> bool:
-    libraries = (_HOUSE, sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-    return os.path.isabs(file) and not file.startswith(libraries)
+def _outside(file: str) -> bool:
+    """Whether a file is neither ours nor the standard library's."""
+    library = file.startswith(sysconfig.get_path("stdlib")) and not _PACKAGES.search(file)
+    return os.path.isabs(file) and not file.startswith(_HOUSE) and not library

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from surefoot import __version__, clock
+from surefoot import clock
 from surefoot.cli import logs
 from surefoot.cli.exits import NotLoaded
 from surefoot.cli.options import NO_SETTINGS, Settings, app_option, duration, duration_above_zero, plain, queue_option
@@ -28,7 +28,7 @@ _WORKERS_OWN: Final = ("concurrency", "threads", "drain", "lease", "name")
 _TASKS_LEAST: Final = 23
 _LEVEL: Final = click.Choice(logs.LEVELS, case_sensitive=False)
 
-EXAMPLES: Final = """\b
+_EXAMPLES: Final = """\b
 Examples:
   surefoot worker shop.worker:worker            the Worker that the application puts together
   surefoot worker shop.queues -c 20             all queues of a module, 20 jobs at once
@@ -41,7 +41,7 @@ Twice: hand everything back now. A third time: leave at once.
 """
 
 
-@click.command("worker", epilog=EXAMPLES, short_help="Run a worker.")
+@click.command("worker", epilog=_EXAMPLES, short_help="Run a worker.")
 @click.argument("target", nargs=-1, metavar="[TARGET]...")
 @app_option
 @queue_option
@@ -54,9 +54,7 @@ Twice: hand everything back now. A third time: leave at once.
     "--import", metavar="PATTERN", multiple=True, help='Modules to load first: shop.jobs, "shop.*", "shop.**.jobs".'
 )
 @click.option("--burst", is_flag=True, help="Leave when there is nothing to do.")
-@click.option(
-    "-l", "--log-level", type=click.Choice(logs.LEVELS, case_sensitive=False), help="The least that is logged (info)."
-)
+@click.option("-l", "--log-level", type=_LEVEL, help="The least that is logged (info).")
 @click.option("--log-format", type=click.Choice(logs.FORMATS), help="text or json, one line an event (text).")
 @click.option("--check", is_flag=True, help="Load everything, print queues, tasks and crons, leave.")
 @plain
@@ -140,13 +138,13 @@ def _load_imports(patterns: Sequence[str], out: Output) -> None:
 
 
 def _ready(built: "Worker", out: Output) -> None:
-    """What the worker would find at its start, found before it opens the store; a Worker has no public word for it."""
-    _load_imports(built._imports, out)
+    """What the worker would find at its start, found before it opens the store."""
     try:
-        for queue in built.queues:
-            built._served(queue)
+        built.load()
     except ConfigError as fault:
         raise NotLoaded(str(fault)) from None
+    except (Exception, SystemExit) as error:
+        raise raised("cannot load the worker's imports", error, verbose=out.verbose) from None
 
 
 def _set_up_logs(built: "Worker", options: dict[str, Any], out: Output) -> None:
@@ -167,7 +165,7 @@ def _set_up_logs(built: "Worker", options: dict[str, Any], out: Output) -> None:
 def _start_record(built: "Worker", worker_id: str) -> dict[str, Any]:
     first = built.queues[0]
     return {
-        "id": worker_id, "name": built.name, "pid": os.getpid(), "version": __version__, "url": first.broker.address,
+        "id": worker_id, "name": built.name, "pid": os.getpid(), "version": _release(), "url": first.broker.address,
         "namespace": _namespace(first), "queues": [_queue_record(queue) for queue in built.queues],
         "concurrency": built.concurrency, "threads": built.threads, "drain": built.drain,
     }  # fmt: skip
@@ -181,6 +179,12 @@ def _queue_record(queue: "Queue") -> dict[str, Any]:
     return {"queue": queue.name, "tasks": _tasks(queue), "crons": crons, "declared": sorted(queue.registry.declared)}
 
 
+def _release() -> str:
+    from importlib.metadata import version
+
+    return version("surefoot")
+
+
 def _namespace(queue: "Queue") -> str:
     return queue.full_name.partition(":")[0]
 
@@ -190,7 +194,7 @@ def _start_lines(built: "Worker", worker_id: str) -> list[str]:
     first = built.queues[0]
     who = f"{built.name}:{os.getpid()} ({worker_id})"
     return [
-        f"surefoot {__version__}  worker {who}  {first.broker.address}  namespace {_namespace(first)}",
+        f"surefoot {_release()}  worker {who}  {first.broker.address}  namespace {_namespace(first)}",
         *_served_lines(built.queues),
         f"  {built.concurrency} at once ({built.threads} threads), drain {built.drain:g} s. "
         "Ctrl-C once to drain, twice to stop now.",

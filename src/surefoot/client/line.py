@@ -32,22 +32,19 @@ class Parcel:
 
     def add(self, jobs: Sequence[NewJob]) -> bool:
         """Take all of these jobs in, or none of them. The first that are added always fit."""
-        size = sum([len(job.envelope) for job in jobs])
-        if self.jobs and not self._fits(jobs, size):
+        size = self._bytes
+        for job in jobs:
+            size += len(job.envelope)
+            if job.unique is not None and job.unique.replace and job.unique.key in self._keys:
+                return False
+        if self.jobs and (len(self.jobs) + len(jobs) > PUT_LIMIT or size > BYTES_LIMIT):
             return False
         for job in jobs:
             if job.unique is not None:
                 self._keys.add(job.unique.key)
-        self._bytes += size
+        self._bytes = size
         self.jobs.extend(jobs)
         return True
-
-    def _fits(self, jobs: Sequence[NewJob], size: int) -> bool:
-        if len(self.jobs) + len(jobs) > PUT_LIMIT or self._bytes + size > BYTES_LIMIT:
-            return False
-        if not self._keys:
-            return True
-        return not any(job.unique is not None and job.unique.replace and job.unique.key in self._keys for job in jobs)
 
 
 class Asked:
@@ -70,45 +67,37 @@ class Bundle:
         self.rest: list[Asked] = []
         self._shares: list[tuple[int, slice | None]] = []
         self._kinds: set[tuple[type[Verb[Any]], str]] = set()
-        self._parcels: dict[str, tuple[int, Parcel]] = {}
+        self._parcels: dict[str, tuple[int, Put, Parcel]] = {}
         self._closed: set[str] = set()
         for asked in line:
-            if not asked.answer.done():  # else: cancelled while it stood in line
-                self._take(asked)
-        for place, parcel in self._parcels.values():
-            put = self.verbs[place]
-            assert isinstance(put, Put)
-            if len(parcel.jobs) > len(put.jobs):
-                self.verbs[place] = msgspec.structs.replace(put, jobs=tuple(parcel.jobs))
-
-    def _take(self, asked: Asked) -> None:
-        share = self._put(asked.verb) if type(asked.verb) is Put else self._other(asked.verb)
-        if share is None:
-            self.rest.append(asked)
-        else:
-            self.taken.append(asked)
-            self._shares.append(share)
+            if asked.answer.done():  # cancelled while it stood in line
+                continue
+            share = self._put(asked.verb) if type(asked.verb) is Put else self._other(asked.verb)
+            if share is None:
+                self.rest.append(asked)
+            else:
+                self.taken.append(asked)
+                self._shares.append(share)
+        for place, first, parcel in self._parcels.values():
+            if len(parcel.jobs) > len(first.jobs):
+                self.verbs[place] = msgspec.structs.replace(first, jobs=tuple(parcel.jobs))
 
     def _put(self, put: Put) -> tuple[int, slice] | None:
         """Once a Put of a queue has to wait, the later ones wait behind it: jobs keep their order."""
         queue = put.queue
         if queue in self._closed:
             return None
-        if queue not in self._parcels:
-            parcel = Parcel()
-            parcel.add(put.jobs)
-            self._parcels[queue] = (len(self.verbs), parcel)
+        found = self._parcels.get(queue)
+        if found is None:
+            found = self._parcels[queue] = (len(self.verbs), put, Parcel())
             self.verbs.append(put)
-            return len(self.verbs) - 1, slice(0, len(put.jobs))
-        place, parcel = self._parcels[queue]
-        first = self.verbs[place]
-        assert isinstance(first, Put)
+        place, first, parcel = found
         start = len(parcel.jobs)
         alike = first.max_length == put.max_length and first.keep_ms == put.keep_ms
         if not alike or not parcel.add(put.jobs):
             self._closed.add(queue)
             return None
-        return place, slice(start, start + len(put.jobs))
+        return place, slice(start, len(parcel.jobs))
 
     def _other(self, verb: Verb[Any]) -> tuple[int, None] | None:
         kind = (type(verb), verb.queue)

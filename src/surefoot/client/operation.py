@@ -69,8 +69,7 @@ def operation(steps: Callable[P, Steps[R]]) -> Callable[P, Coroutine[Any, Any, R
 
     @functools.wraps(steps)
     async def awaited(*args: P.args, **kwargs: P.kwargs) -> R:
-        owner: Any = args[0]
-        return await _drive(owner, steps(*args, **kwargs))
+        return await _drive(args[0], steps(*args, **kwargs))  # type: ignore[arg-type]  # a method: its object comes first
 
     awaited._surefoot_steps = steps  # type: ignore[attr-defined]
     return awaited

@@ -2,16 +2,26 @@
 
 import inspect
 import os
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
 import msgspec
-from msgspec import Raw
 
 from surefoot.client.options import refuse_reserved, refuse_unknown
 from surefoot.client.schedules import CronEntry, Schedule, check_entry
-from surefoot.client.task import AsyncTask, CronOptions, Known, SyncTask, Task, TaskQueue, milliseconds, priority_number
-from surefoot.core.errors import ConfigError, DuplicateTask, InvalidArguments, Seconds, TaskDefinitionError, UsageError
+from surefoot.client.task import (
+    AsyncTask,
+    CronOptions,
+    Known,
+    SyncTask,
+    Task,
+    TaskQueue,
+    bind_anything,
+    milliseconds,
+    priority_number,
+)
+from surefoot.core.errors import ConfigError, DuplicateTask, Seconds, TaskDefinitionError, UsageError
 from surefoot.core.job import Job
 from surefoot.core.names import NAME_RULE, NORMAL_PRIORITY, ON_DEAD_SUFFIX, is_name
 from surefoot.core.retry import Retry
@@ -136,7 +146,7 @@ class Registry:
             return found
         if not is_name(name):
             raise ConfigError(f"by_name({name!r}): a task's name has {NAME_RULE}.")
-        return Task(Known(name=name, queue=self._queue, bind=_bind_anything(name), spec=None), None)
+        return Task(Known(name=name, queue=self._queue, bind=bind_anything(name), spec=None), None)
 
     def cron(self, function: Callable[..., Any], line: CronOptions, options: Mapping[str, Any]) -> Task[..., Any]:
         """Register a function and its cron line; on a task that exists already, one more line."""
@@ -336,35 +346,31 @@ def _aliases(given: Any, door: str) -> tuple[str, ...]:
     return names
 
 
-def _bind_anything(task: str) -> Callable[[tuple[Any, ...], Mapping[str, Any]], bytes]:
-    """For a task that is known by its name only: what any JSON can be, by name."""
-
-    def anything(**arguments: Any) -> None: ...
-
-    signature = Signature(anything, task=task, explicit_name=True)
-
-    def bind(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-        if args:
-            raise InvalidArguments(
-                f"{task}() is not registered here, so its arguments have no order; give them by name.", task=task
-            )
-        if not kwargs:
-            return b"{}"
-        return bytes(msgspec.json.decode(signature.bind((), kwargs), type=dict[str, Raw])["arguments"])
-
-    return bind
-
-
 def _same_function(task: Task[..., Any], function: Any) -> bool:
     spec = task.known.spec
     return spec is not None and _same(spec.function, function)
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two functions are one, perhaps loaded twice."""
+    """Whether two functions are one, perhaps loaded twice; two of one name in one module are not."""
     if one is other:
         return True
-    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__) and _file(one) == _file(other)
+    if (one.__module__, one.__qualname__) != (other.__module__, other.__qualname__):
+        return False
+    if other.__module__ == "__main__" and hasattr(sys, "ps1"):
+        return True  # typed again at a prompt or in a notebook
+    return _file(one) == _file(other) and (_line(one) == _line(other) or not _first_import(other.__module__))
+
+
+def _first_import(module: str) -> bool:
+    """Whether this module is being run for the first time: then nothing in it is a second version of itself."""
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return module == "__main__" or bool(getattr(spec, "_initializing", False))
+
+
+def _line(function: Any) -> int:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return 0 if code is None else int(code.co_firstlineno)
 
 
 def _file(function: Any) -> str:
@@ -378,7 +384,7 @@ def _place(function: Any) -> str:
     if code is None:
         return repr(function)
     path = os.path.relpath(code.co_filename) if code.co_filename.startswith(os.getcwd() + os.sep) else code.co_filename
-    return f"{path}:{code.co_firstlineno}"
+    return f"{path}:{_line(function)}"
 
 
 def _module(function: Any) -> str:

@@ -28,10 +28,11 @@ from surefoot.client.operation import Sessions, Steps, operation, twin
 from surefoot.client.options import check_options, reserved
 from surefoot.client.schedules import Schedule
 from surefoot.client.session import new_id
-from surefoot.core.errors import ConfigError, Seconds, UsageError, aware, duration
+from surefoot.core.errors import ConfigError, InvalidArguments, Seconds, UsageError, aware, duration
 from surefoot.core.job import Draft, Due, Job, Key, moment_ms
 from surefoot.core.names import NORMAL_PRIORITY, PRIORITIES, Priority, did_you_mean, is_id
 from surefoot.core.retry import Retry
+from surefoot.core.signature import Signature
 from surefoot.core.spec import Spec
 
 P = ParamSpec("P")
@@ -318,6 +319,28 @@ class Implementation(Protocol[P, R]):
     def __call__(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(self, function: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+def bind_anything(task: str) -> Callable[[tuple[Any, ...], Mapping[str, Any]], bytes]:
+    """How a task that is known by its name only takes arguments: what any JSON can be, by name."""
+
+    def anything(**arguments: Any) -> None: ...
+
+    signature = Signature(anything, task=task, explicit_name=True)
+
+    def bind(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        if args:
+            words = "is not registered here, so its arguments have no order; give them by name."
+            raise InvalidArguments(f"{task}() {words}", task=task)
+        if not kwargs:
+            return b"{}"
+        try:
+            raw = signature.bind((), kwargs)
+        except InvalidArguments as wrong:
+            raise InvalidArguments(str(wrong).replace("'arguments.", "'"), task=task) from None
+        return bytes(msgspec.json.decode(raw, type=dict[str, msgspec.Raw])["arguments"])
+
+    return bind
 
 
 def priority_number(word: object, door: str) -> int:

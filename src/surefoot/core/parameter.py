@@ -8,11 +8,10 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterator
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, time
 from decimal import Decimal
 from itertools import accumulate
 from typing import Annotated, Any, Final, Literal
-from uuid import UUID
 
 import msgspec
 import msgspec.inspect as inspected
@@ -22,7 +21,6 @@ from surefoot.core.codec import encode_json
 NESTING_LIMIT: Final = 200
 """How deep arguments may be nested: the reader's stack may be fuller than the writer's, and it must be able to read."""
 
-_KEPT_APART: Final = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal)
 _SEQUENCES: Final = (list, tuple, set, frozenset)
 _CONSTRAINTS: Final = frozenset({"annotated_types", "pydantic", "pydantic_core"})
 _JSON_WORDS: Final = {"array": "list", "object": "dict", "null": "None", "uuid": "UUID", "decimal": "Decimal"}
@@ -43,14 +41,14 @@ class Wire:
     msgspec does it alone; what only pydantic can check is written and read by pydantic and is raw JSON for msgspec.
     """
 
-    __slots__ = ("_adapter", "hint", "type")
+    __slots__ = ("_adapter", "_decode", "hint", "type")
 
     def __init__(self, hint: Any) -> None:
         """Raises TypeError with the reason if values of this type cannot cross as JSON."""
         self.hint: Any = Any if hint in _NO_TYPE else hint
         self._adapter: Any = _adapter(self.hint) if _needs_pydantic(self.hint, set()) else None
         self.type: Any = msgspec.Raw if self._adapter else self.hint
-        msgspec.json.Decoder(self.type)
+        self._decode: Callable[[bytes | msgspec.Raw], object] = msgspec.json.Decoder(self.type).decode
         stranger = _stranger(inspected.type_info(self.type), set())
         if stranger is not None:
             raise TypeError(stranger)
@@ -71,7 +69,7 @@ class Wire:
     def read(self, raw: bytes | msgspec.Raw) -> object:
         """The value in `raw`. Raises ValueError if it does not fit."""
         if self._adapter is None:
-            return msgspec.json.decode(raw, type=self.type)
+            return self._decode(raw)
         value: object = self._adapter.validate_json(bytes(raw), strict=True)
         return value
 
@@ -96,8 +94,11 @@ def _needs_pydantic(hint: Any, seen: set[Any]) -> bool:
     elif typing.get_origin(hint) is Literal:
         return False
     parts += [getattr(hint, name) for name in ("__supertype__", "__value__") if hasattr(hint, name)]
-    if isinstance(hint, type) and hint not in seen:
+    if isinstance(hint, type) or hasattr(hint, "__value__"):  # only what has a name can stand inside itself
+        if hint in seen:
+            return False
         seen.add(hint)
+    if isinstance(hint, type):
         if hasattr(hint, "__pydantic_core_schema__"):
             return True
         if hint.__module__ != "builtins":
@@ -117,7 +118,7 @@ def _field_hints(kind: type) -> dict[str, Any]:
 
 
 def _stranger(part: object, seen: set[int]) -> str | None:
-    """The words for the first part of a type that JSON has no form for and that msgspec lets pass until then."""
+    """The words for the first part of a type that JSON has no form for; msgspec lets it pass until a value comes."""
     if isinstance(part, inspected.CustomType) and part.cls is not object:
         return f"JSON has no form for {article(part.cls.__qualname__)}"
     if isinstance(part, inspected.DictType) and isinstance(part.key_type, _NO_KEYS):
@@ -166,6 +167,8 @@ def place(name: str, path: str) -> str:
 
 def unwritable(name: str, wire: Wire, value: object, refused: Exception) -> str:
     """Why `value` cannot be written as JSON; found by writing its parts one by one."""
+    if isinstance(refused, RecursionError):
+        return f"got a '{name}' that is nested too deep, or in itself; send a flatter one."
     if wire.is_foreign:
         return (
             f"got {show(value)} for '{name}', which is {type_words(wire.hint)}: {' '.join(str(refused).split())[:500]}"
@@ -243,7 +246,7 @@ def _follow(path: str, value: Any, wire: Wire) -> tuple[str, object]:
     for step in re.findall(r"\.\w+|\[[^\]]*\]", path):
         try:
             if step == "[...]":
-                key = _culprit(part, lambda: msgspec.json.decode(encode_json(value), type=wire.type))
+                key = _culprit(part, lambda: wire.read(encode_json(value)))
                 step = _key_step(key)
                 part = part[key]
             else:
@@ -310,7 +313,7 @@ def difference(name: str, given: Any, got: Any, hint: Any, path: str = "") -> st
     A list, tuple or set for another of them is none where the type says which; nor are equal records without `==`.
     """
     try:
-        wanted = msgspec.convert(given, hint, strict=True, builtin_types=_KEPT_APART)
+        wanted = msgspec.convert(given, hint)
     except Exception:  # the parts below say where
         wanted = given
     return _difference(name, given, wanted, got, path, hint)

@@ -145,10 +145,6 @@ class Signature:
     def _write(self, name: str, wire: Wire, value: object) -> bytes:
         try:
             raw = wire.write(value)
-        except RecursionError:
-            raise self._invalid(
-                f"got a '{name}' that is nested too deep, or in itself; send a flatter one.", name
-            ) from None
         except Exception as refused:
             raise self._invalid(unwritable(name, wire, value, refused), name) from None
         said = not_finite(name, value) if b"null" in raw else None
@@ -181,11 +177,11 @@ class Signature:
     def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """Call `function` with what came; what did not come has the function's own default."""
         values = msgspec.structs.astuple(arguments)
-        complete = self._all_given or UNSET not in values
-        if complete and self._by_position:
-            return function(*values)
+        left_out = 0 if self._all_given else values.count(UNSET)
+        if self._by_position and (not left_out or values[-left_out:].count(UNSET) == left_out):
+            return function(*values[: len(values) - left_out])
         given = dict(zip(arguments.__struct_fields__, values, strict=True))
-        if not complete:
+        if left_out:
             given = {name: value for name, value in given.items() if value is not UNSET}
         if self._plain:
             return function(**given)
@@ -198,12 +194,12 @@ class Signature:
     def encode_result(self, value: object) -> bytes:
         """`value` as JSON; what cannot travel or is too large becomes an object that says what it was. Never raises."""
         try:
-            raw = self._result.write(value) if self._result.is_foreign else encode_json(value)
+            raw = self._result.write(value)
             if len(raw) > RESULT_LIMIT:
                 return self._unsendable(f"{len(raw):,} bytes of JSON, and the limit is {RESULT_LIMIT:,}")
             if too_deep(raw):
                 return self._unsendable(f"nested deeper than {NESTING_LIMIT} levels")
-            if b"null" not in raw or not_finite("", value) is None:
+            if b"null" not in raw or self._comes_back(value, raw) or not_finite("", value) is None:
                 return raw
             return self._unsendable("a number that JSON does not have (NaN or infinity)")
         except RecursionError:
@@ -212,6 +208,13 @@ class Signature:
             return self._unsendable("text with half of a surrogate pair")
         except BaseException:
             return self._unsendable(f"{article(type(value).__qualname__)} that cannot travel as JSON")
+
+    def _comes_back(self, value: object, raw: bytes) -> bool:
+        """Whether what will be read equals `value`: the quick way to know that no null in it was a number."""
+        try:
+            return bool(self._result.read(raw) == value)
+        except Exception:
+            return False
 
     def _unsendable(self, what: str) -> bytes:
         return encode_json({_UNSENDABLE: f"{self.task}() returned {what}; the job is completed without its result."})

@@ -125,6 +125,12 @@ def test_a_sequence_of_another_kind_is_fine_where_the_type_says_which() -> None:
     assert (arrived.numbers, arrived.unique, arrived.fixed) == ([1, 2], {2, 3}, (5,))
 
 
+def test_the_parts_of_a_sequence_of_another_kind_are_looked_at() -> None:
+    rest: tuple[Any, ...] = (set(), frozenset())
+    assert "for 'd', which is a set[str]" in refusal(d.nested, [], {}, (1, ""), [UUID(int=1)], frozenset())
+    assert "'b.k[1]'" in refusal(d.nested, [], {"k": (1, "x")}, (1, ""), *rest)
+
+
 def test_records_without_equality_are_compared_by_their_parts() -> None:
     record = through(d.plain, d.Plain([1, 2], anything={"a": [1.5, None]}, name="n"))
     assert (record.items, record.anything, record.name) == ([1, 2], {"a": [1.5, None]}, "n")

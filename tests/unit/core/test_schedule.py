@@ -179,6 +179,14 @@ def test_C3_going_back_finds_every_tick_that_going_forward_found(line: str, zone
     assert backward[::-1] == forward
 
 
+def test_C3_in_the_second_pass_of_an_hour_the_last_tick_is_in_the_first() -> None:
+    schedule = parse_cron("30 2 * * *", "Europe/Paris")
+    first_pass, second_pass = ms("2026-10-25T00:30"), ms("2026-10-25T01:10")
+    assert schedule.last_ms(second_pass, second_pass - 3_600_000) == first_pass
+    assert schedule.last_ms(second_pass, first_pass) is None
+    assert schedule.next_ms(second_pass) == ms("2026-10-26T01:30")
+
+
 @given(st.floats(0.001, 1e7), st.integers(-(10**13), 10**13))
 def test_an_interval_ticks_at_its_multiples_since_the_epoch(seconds: float, after_ms: int) -> None:
     schedule = every(seconds)

@@ -253,3 +253,22 @@ def test_subclasses_of_list_and_dict_come_out_as_these() -> None:
 def test_object_is_any_json_also_inside_a_container(value: Any) -> None:
     assert equal(value, through(d.objects, value))
     assert "'rows[0].a', which would come out as a list" in refusal(d.objects, [{"a": (1,)}])
+
+
+def gaps(a: int, b: int = 2, c: int = 3, d: int = 4) -> tuple[int, ...]:
+    return a, b, c, d
+
+
+@pytest.mark.parametrize(
+    ("given", "arrived"),
+    [
+        ({}, (1, 2, 3, 4)),
+        ({"b": 9}, (1, 9, 3, 4)),
+        ({"c": 9}, (1, 2, 9, 4)),
+        ({"d": 9}, (1, 2, 3, 9)),
+        ({"b": 9, "d": 9}, (1, 9, 3, 9)),
+        ({"b": 9, "c": 9, "d": 9}, (1, 9, 9, 9)),
+    ],
+)
+def test_defaults_fill_every_gap(given: dict[str, int], arrived: tuple[int, ...]) -> None:
+    assert through(gaps, 1, **given) == arrived
