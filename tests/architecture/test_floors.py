@@ -66,6 +66,8 @@ def contracts_on_a_broken_house(tmp_path_factory: pytest.TempPathFactory) -> str
         "client/session.py": "import typing\nif typing.TYPE_CHECKING:\n    from surefoot.client import queue\n",
         "client/queue.py": "",
         "client/corner.py": "",
+        "cli/exits.py": "from surefoot.cli import main\n",
+        "cli/main.py": "",
     }
     for name, text in files.items():
         path = top / "surefoot" / name
@@ -85,6 +87,7 @@ def contracts_on_a_broken_house(tmp_path_factory: pytest.TempPathFactory) -> str
         "surefoot.core.events -> surefoot.clock",
         "surefoot.core.names -> surefoot.core.events",
         "surefoot.execution.loop -> surefoot.brokers.broker",
+        "surefoot.cli.exits -> surefoot.cli.main",
         "surefoot.brokers.broker -> surefoot",
         "surefoot.client.session -> surefoot.client.queue",
         "surefoot.shelf",

@@ -227,6 +227,13 @@ def test_a_running_job_is_asked_to_cancel(mail: Queue) -> None:
     assert mail.handle("nobody").cancel_sync() == "finished"
 
 
+def test_a_cancelled_job_is_told_of_even_if_its_task_keeps_nothing(mail: Queue) -> None:
+    task = mail.task(resize)
+    first, second = task.enqueue_sync("a"), task.options(keep_result=0).enqueue_sync("b")
+    assert (mail.handle(first.id).cancel_sync(), second.cancel_sync()) == ("cancelled", "cancelled")
+    assert (first.status_sync(), second.status_sync()) == ("cancelled", "cancelled")
+
+
 def test_a_waiting_job_is_rescheduled(mail: Queue) -> None:
     handle = mail.task(welcome).enqueue_sync("a")
     at = datetime(2090, 1, 1, tzinfo=UTC)

@@ -297,6 +297,18 @@ def test_a_number_that_came_late_after_a_repeat_is_unknown(wire: Wire) -> None:
     assert unknown.value.job_ids == ("a",)
 
 
+def test_what_a_clone_made_impossible_was_never_executed(wire: Wire) -> None:
+    """No answer, then refused for a clone: had our call been executed, the clone's would have been refused."""
+    wire.losses = [
+        ("before", NoAnswer()),
+        ("instead", [Refused("CALLER")]),
+        *[("before", StoreUnavailable("away"))] * 99,
+    ]
+    with pytest.raises(StoreUnavailable) as away:
+        SyncSession(wire, 0.2).ask([put(job("a"))])
+    assert type(away.value) is StoreUnavailable
+
+
 def test_only_what_was_refused_is_said_again(wire: Wire) -> None:
     session = SyncSession(wire)
     claimed = object()
@@ -377,6 +389,22 @@ def test_a_loop_that_ends_in_the_middle_leaves_nobody_waiting(wire: Wire) -> Non
 
     asyncio.run(main())
     assert ends == ["cancelled"] * 3
+
+
+async def test_if_nobody_carries_any_more_nobody_waits_for_ever(wire: Wire) -> None:
+    session = Session(wire)
+    wire.losses = [("before", StoreUnavailable("away"))] * 999
+    first = asyncio.ensure_future(session.ask([put(job())]))
+    await wire.heard()
+    behind = asyncio.ensure_future(session.ask([put(job())]))
+    await asyncio.sleep(0)
+    assert session._carrier is not None
+    session._carrier.cancel()
+    told = await asyncio.gather(first, behind, return_exceptions=True)
+    assert [type(one) for one in told] == [asyncio.CancelledError] * 2
+    wire.losses = []
+    [[answer]] = await session.ask([put(job())])
+    assert answer.word == "created"
 
 
 # Pools, loops, threads, forks.

@@ -131,13 +131,7 @@ class Registry:
         if known.declared:
             self.declared[known.name] = known.spec
             return
-        for name, spec in task.known.queue.specs.items():
-            if spec.name in (known.name, known.name + ON_DEAD_SUFFIX):
-                self.specs[name] = spec
-        # The letters of this queue are in this queue: the function asks here for the job that died.
-        on_dead = _registry_of(task).on_dead.get(known.name)
-        if on_dead is not None:
-            self._serve_on_dead(known.name, on_dead)
+        self._serve(known, known.spec)
 
     def by_name(self, name: str) -> Task[..., Any]:
         """The task of this name; one that is not registered here takes any arguments by name."""
@@ -221,15 +215,18 @@ class Registry:
                 raise self._duplicate(alias, owner.function, function)
         priority = options.get("priority")
         known = Known(
-            name=name, queue=self._queue, bind=signature.bind, spec=spec,
+            name=name, queue=self._queue, bind=signature.bind, spec=spec, aliases=aliases, on_dead=options.get("on_dead"),
             priority=NORMAL_PRIORITY if priority is None else priority_number(priority, door),
         )  # fmt: skip
-        for each in (name, *aliases):
-            self.specs[each] = spec
-        on_dead = options.get("on_dead")
-        if on_dead is not None:
-            self._serve_on_dead(name, on_dead)
+        self._serve(known, spec)
         return self._keep(known, function)
+
+    def _serve(self, known: Known, spec: Spec) -> None:
+        """Every name of a task, and the job that is told of its deaths: it asks this queue for the dead one."""
+        if known.on_dead is not None:
+            self._serve_on_dead(known.name, known.on_dead)
+        for each in (known.name, *known.aliases):
+            self.specs[each] = spec
 
     def _keep(self, known: Known, function: Callable[..., Any]) -> Task[..., Any]:
         assert known.spec is not None
@@ -308,10 +305,6 @@ class Registry:
             f"two tasks of queue '{self._queue.name}' are named '{name}': {_place(old)} and {_place(function)}. "
             f'Give one of them name="{_module(function)}.{name}".'
         )
-
-
-def _registry_of(task: Task[..., Any]) -> Registry:
-    return cast("Registry", cast("Any", task.known.queue).registry)
 
 
 def _refuse_task(function: Any) -> None:

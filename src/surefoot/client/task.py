@@ -64,6 +64,8 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     bind: Callable[[tuple[Any, ...], Mapping[str, Any]], bytes]
     spec: Spec | None
     priority: int = NORMAL_PRIORITY
+    aliases: tuple[str, ...] = ()
+    on_dead: Callable[[Job], object] | None = None
     declared: bool = False
 
 
