@@ -215,8 +215,9 @@ class Registry:
                 raise self._duplicate(alias, owner.function, function)
         priority = options.get("priority")
         known = Known(
-            name=name, queue=self._queue, bind=signature.bind, spec=spec, aliases=aliases, on_dead=options.get("on_dead"),
+            name=name, queue=self._queue, bind=signature.bind, spec=spec, aliases=aliases,
             priority=NORMAL_PRIORITY if priority is None else priority_number(priority, door),
+            on_dead=options.get("on_dead"),
         )  # fmt: skip
         self._serve(known, spec)
         return self._keep(known, function)
