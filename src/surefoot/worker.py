@@ -15,7 +15,8 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Literal, Self
 
 from surefoot import clock
-from surefoot.brokers.broker import Broker, Hold
+from surefoot.brokers.answers import Hold
+from surefoot.brokers.broker import Broker
 from surefoot.client.options import check_options, reserved
 from surefoot.client.presence import PresenceInfo
 from surefoot.client.queue import Queue

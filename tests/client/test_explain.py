@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from surefoot.brokers.broker import Presence, QueueStats, Record
+from surefoot.brokers.answers import Presence, QueueStats, Record
 from surefoot.client.explain import explain
 from surefoot.client.presence import PresenceInfo
 from surefoot.core.job import Counts

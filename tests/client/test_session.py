@@ -13,18 +13,8 @@ import pytest
 from tests.client.shop import Hand, Wire, meanwhile, queue_on, store
 
 from surefoot import Key, OutcomeUnknown, Queue, StoreError, StoreUnavailable, StoreUnsuitable
-from surefoot.brokers.broker import (
-    Cancel,
-    Claim,
-    Configure,
-    Get,
-    NoAnswer,
-    Put,
-    PutAnswer,
-    Refused,
-    Stats,
-    Verb,
-)
+from surefoot.brokers.answers import PutAnswer
+from surefoot.brokers.broker import Cancel, Claim, Configure, Get, NoAnswer, Put, Refused, Stats, Verb
 from surefoot.client.caller import Caller, exchange, new_caller
 from surefoot.client.line import Parcel
 from surefoot.client.session import Session, Sessions, SyncSession, new_id, sessions_with
@@ -295,6 +285,14 @@ def test_a_number_that_came_late_after_a_repeat_is_unknown(wire: Wire) -> None:
     with pytest.raises(OutcomeUnknown) as unknown:
         session.ask([put(job("a"))])
     assert unknown.value.job_ids == ("a",)
+
+
+async def test_unknown_in_a_merged_call_names_each_ones_own_jobs(wire: Wire) -> None:
+    session = Session(wire)
+    wire.losses = [("before", NoAnswer()), ("instead", [Refused("STALE")])]
+    told = await asyncio.gather(*(session.ask([put(job(id))]) for id in "ab"), return_exceptions=True)
+    assert len(wire.verbs(Put)[0].jobs) == 2
+    assert [one.job_ids for one in told if isinstance(one, OutcomeUnknown)] == [("a",), ("b",)]
 
 
 def test_what_a_clone_made_impossible_was_never_executed(wire: Wire) -> None:

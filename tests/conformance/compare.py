@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from surefoot.brokers.broker import Claim, Claimed, QueueStats, Record, Refused, Verb
+from surefoot.brokers.answers import Claimed, QueueStats, Record
+from surefoot.brokers.broker import Claim, Refused, Verb
 from surefoot.core.codec import decode_error
 
 COUNTED = ("enqueued", "completed", "dead", "cancelled", "expired", "recovered")

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from tests.conformance.model_pieces import Pieces, Ties
 from tests.conformance.model_state import A_MINUTE_MS, Holder, Job, Queue
 
+from surefoot.brokers import answers as a
 from surefoot.brokers import broker as b
 from surefoot.core import transition as t
 from surefoot.core.codec import encode_json
@@ -64,37 +65,37 @@ class Turn(Pieces):
 
     def replay(self, answer: Any) -> Any:
         """The stored answer; of a claim, the jobs that are still held, as they are now."""
-        if not isinstance(answer, b.Claimed):
+        if not isinstance(answer, a.Claimed):
             return answer
         held = [self.held(leased.id, self.token) for leased in answer.jobs]
-        return b.Claimed(
+        return a.Claimed(
             self.now, 1, self.queue.paused is not None, [self.leased(job) for job in held if job is not None]
         )
 
     # Producers
 
-    def put(self, verb: b.Put) -> list[b.PutAnswer]:
+    def put(self, verb: b.Put) -> list[a.PutAnswer]:
         limit = self.queue.max_length if verb.max_length is None else verb.max_length
         return self.put_jobs(verb.jobs, limit, verb.keep_ms)
 
-    def put_jobs(self, jobs: Sequence[NewJob], limit: int | None, keep_ms: int | None) -> list[b.PutAnswer]:
+    def put_jobs(self, jobs: Sequence[NewJob], limit: int | None, keep_ms: int | None) -> list[a.PutAnswer]:
         room = math.inf if limit is None else limit - len(self.within(*WAITING))
-        known, stored, answers = set(self.queue.jobs), set[str](), list[b.PutAnswer]()
+        known, stored, answers = set(self.queue.jobs), set[str](), list[a.PutAnswer]()
         for new in jobs:
             owner = self.owner(new.unique.key) if new.unique else None
             holder = self.queue.jobs.get(owner) if owner else None
             replaced = holder if new.unique and new.unique.replace and owner not in stored else None
             if new.id in known:
-                answer = b.PutAnswer("exists")
+                answer = a.PutAnswer("exists")
             elif replaced and replaced.state in WAITING:
-                answer = b.PutAnswer("replaced", owner)
+                answer = a.PutAnswer("replaced", owner)
                 self.finish(replaced, "cancelled", keep_ms, reason="replaced")
             elif owner and not (replaced and replaced.state == "processing"):
-                answer = b.PutAnswer("taken", owner)
+                answer = a.PutAnswer("taken", owner)
             elif room <= 0 and not owner:
-                answer = b.PutAnswer("full")
+                answer = a.PutAnswer("full")
             else:
-                answer = b.PutAnswer("created")
+                answer = a.PutAnswer("created")
                 room -= 1
             if answer.word in ("created", "replaced"):
                 self.store(new)
@@ -103,14 +104,14 @@ class Turn(Pieces):
             answers.append(answer)
         return answers
 
-    def tick(self, verb: b.Tick) -> b.TickWord:
+    def tick(self, verb: b.Tick) -> a.TickWord:
         last = self.queue.ticks.get(verb.name)
         soon = self.now + A_MINUTE_MS  # a tick beyond it is from a clock that was wrong
         if last is not None and verb.tick_ms <= last <= soon:
             return "past"
         if verb.tick_ms > soon:
             return "early"
-        word: b.TickWord = "paused"
+        word: a.TickWord = "paused"
         if verb.name not in self.queue.paused_crons:
             word = self.put_jobs([verb.job], self.queue.max_length, t.KEEP_MS)[0].word
         if word != "full":
@@ -119,7 +120,7 @@ class Turn(Pieces):
 
     # Workers
 
-    def claim(self, verb: b.Claim) -> b.Claimed:
+    def claim(self, verb: b.Claim) -> a.Claimed:
         taken, orphans, recovered = list[Job](), list[str](), 0
         if self.queue.paused is None:
             believed = min(self.now, verb.trust_ms)
@@ -137,7 +138,7 @@ class Turn(Pieces):
                 self.lease(job, verb.lease_ms, taken, orphans)
             if self.within("pending"):
                 self.queue.token = True
-        return b.Claimed(
+        return a.Claimed(
             self.now,
             self.may_sleep_ms(verb),
             self.queue.paused is not None,
@@ -186,20 +187,20 @@ class Turn(Pieces):
         job = self.queue.jobs.get(id)
         return job if job is not None and job.token == token else None
 
-    def extend(self, verb: b.Extend) -> list[b.Hold]:
+    def extend(self, verb: b.Extend) -> list[a.Hold]:
         holds = []
         for lease in verb.leases:
             job = self.held(lease.id, lease.token)
             if job is not None:
                 job.lease_ms = max(job.lease_ms or 0, self.now + verb.lease_ms)
                 job.note = job.note if lease.note is None else lease.note
-            holds.append(b.Hold(job is not None, job.cancel if job is not None else None))
+            holds.append(a.Hold(job is not None, job.cancel if job is not None else None))
         return holds
 
-    def settle(self, verb: b.Settle) -> list[b.Verdict]:
+    def settle(self, verb: b.Settle) -> list[a.Verdict]:
         return [self.settle_one(step) for step in verb.transitions]
 
-    def settle_one(self, step: t.Transition) -> b.Verdict:
+    def settle_one(self, step: t.Transition) -> a.Verdict:
         job = self.held(step.id, step.token)
         if job is None:
             return "fenced"
@@ -244,10 +245,10 @@ class Turn(Pieces):
 
     # By hand
 
-    def cancel(self, verb: b.Cancel) -> list[b.CancelWord]:
+    def cancel(self, verb: b.Cancel) -> list[a.CancelWord]:
         return [self.cancel_one(self.queue.jobs.get(id), verb) for id in verb.ids]
 
-    def cancel_one(self, job: Job | None, verb: b.Cancel) -> b.CancelWord:
+    def cancel_one(self, job: Job | None, verb: b.Cancel) -> a.CancelWord:
         if job is not None and job.state in WAITING:
             self.finish(job, "cancelled", verb.keep_ms, reason=verb.reason)
             return "cancelled"
@@ -256,23 +257,23 @@ class Turn(Pieces):
             return "requested"
         return "finished"
 
-    def requeue(self, verb: b.Requeue) -> list[b.Requeued]:
+    def requeue(self, verb: b.Requeue) -> list[a.Requeued]:
         return [self.requeue_one(self.queue.jobs.get(id)) for id in verb.ids]
 
-    def requeue_one(self, job: Job | None) -> b.Requeued:
+    def requeue_one(self, job: Job | None) -> a.Requeued:
         if job is None or job.state != "dead":
-            return b.Requeued("not_dead")
+            return a.Requeued("not_dead")
         unique = job.new.unique
         if unique and not isinstance(
             unique.until, int
         ):  # a period is counted from the enqueue, it does not begin again
             owner = self.owner(unique.key)
             if owner is not None:
-                return b.Requeued("taken", owner)
+                return a.Requeued("taken", owner)
             self.queue.keys[unique.key] = Holder(job.id, None)
         job.counts = replace(job.counts, failures=0, crashes=0, due_set_ms=self.now)
         self.wait_until(job, self.now)
-        return b.Requeued("requeued")
+        return a.Requeued("requeued")
 
     def move(self, verb: b.Move) -> list[bool]:
         return [self.move_one(self.queue.jobs.get(id), self.due(verb.due)) for id in verb.ids]
@@ -303,7 +304,7 @@ class Turn(Pieces):
 
     # The house
 
-    def configure(self, verb: b.Configure) -> b.Config:
+    def configure(self, verb: b.Configure) -> a.Config:
         queue = self.queue
         if verb.paused is None:
             queue.paused = None
@@ -318,10 +319,10 @@ class Turn(Pieces):
             if why is not None:
                 queue.paused_crons[name] = (since_ms, why)
         paused_ms, reason = queue.paused or (None, None)
-        return b.Config(reason, paused_ms, queue.max_length)
+        return a.Config(reason, paused_ms, queue.max_length)
 
     def beat(self, verb: b.Beat) -> str:
-        self.queue.presences[verb.worker] = b.Presence(verb.worker, self.now, verb.presence)
+        self.queue.presences[verb.worker] = a.Presence(verb.worker, self.now, verb.presence)
         return self.queue.epoch
 
     def prune(self, verb: b.Prune) -> int:
@@ -345,9 +346,9 @@ class Turn(Pieces):
 
     # Reads
 
-    def get(self, verb: b.Get) -> list[b.Record | None]:
+    def get(self, verb: b.Get) -> list[a.Record | None]:
         jobs = [self.queue.jobs.get(id) for id in verb.ids]
         return [None if job is None else job.record() for job in jobs]
 
-    def stats(self, verb: b.Stats) -> b.QueueStats:
+    def stats(self, verb: b.Stats) -> a.QueueStats:
         return self.queue.stats(verb, self.now)

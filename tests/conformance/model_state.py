@@ -10,7 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from surefoot.brokers.broker import CronState, MinuteRow, Presence, QueueStats, Record, Stats
+from surefoot.brokers.answers import CronState, MinuteRow, Presence, QueueStats, Record
+from surefoot.brokers.broker import Stats
 from surefoot.core.job import NO_COUNTS, Counts, NewJob
 from surefoot.core.names import State
 

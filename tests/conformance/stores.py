@@ -14,28 +14,8 @@ from tests.conformance.model import Model
 from tests.conformance.model_pieces import Ties
 from tests.conformance.model_state import Queue
 
-from surefoot.brokers.broker import (
-    Broker,
-    Call,
-    Cancel,
-    CancelWord,
-    Claim,
-    Claimed,
-    Extend,
-    Find,
-    Get,
-    Hold,
-    Lease,
-    Page,
-    Put,
-    PutAnswer,
-    QueueStats,
-    Record,
-    Settle,
-    Stats,
-    Verb,
-    Verdict,
-)
+from surefoot.brokers.answers import CancelWord, Claimed, Hold, Lease, Page, PutAnswer, QueueStats, Record, Verdict
+from surefoot.brokers.broker import Broker, Call, Cancel, Claim, Extend, Find, Get, Put, Settle, Stats, Verb
 from surefoot.brokers.sqlite.broker import SqliteBroker
 from surefoot.core.codec import encode_envelope
 from surefoot.core.job import Draft, Leased, NewJob

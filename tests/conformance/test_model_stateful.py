@@ -18,6 +18,7 @@ from tests.conformance.compare import assert_same, seen_record, seen_stats
 from tests.conformance.model import Model
 from tests.conformance.stores import KINDS, MODEL, QUEUE, Kind, Runner, Store
 
+from surefoot.brokers.answers import Lease
 from surefoot.brokers.broker import (
     NUMBERED,
     Amend,
@@ -28,7 +29,6 @@ from surefoot.brokers.broker import (
     Extend,
     Find,
     Get,
-    Lease,
     Move,
     Put,
     Requeue,
@@ -43,7 +43,7 @@ from surefoot.core.names import State
 CALLERS = ("alice", "bob", "carol")
 REMEMBERED_MS = 3_600_000
 """For so long a store surely remembers a caller."""
-RING_SECONDS = 30
+RING_SECONDS = 5
 CLAIMS_MOST = 12
 
 callers = st.sampled_from(CALLERS)

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from tests.conformance.stores import LEASE_MS, QUEUE, START_MS, Hand, Store, ids, new
 
+from surefoot.brokers.answers import Lease, PutAnswer
 from surefoot.brokers.broker import (
     Amend,
     Call,
@@ -16,10 +17,8 @@ from surefoot.brokers.broker import (
     Delete,
     Extend,
     Get,
-    Lease,
     Move,
     Put,
-    PutAnswer,
     Refused,
     Requeue,
     Settle,

@@ -3,7 +3,8 @@
 import pytest
 from tests.conformance.stores import LEASE_MS, QUEUE, Hand, Store, envelope, ids, new
 
-from surefoot.brokers.broker import Claim, Configure, Find, Lease, Prune
+from surefoot.brokers.answers import Lease
+from surefoot.brokers.broker import Claim, Configure, Find, Prune
 from surefoot.core.codec import decode_error
 from surefoot.core.job import After, Counts
 from surefoot.core.transition import Delay, Finish, Park, Return

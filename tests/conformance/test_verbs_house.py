@@ -3,7 +3,8 @@
 import pytest
 from tests.conformance.stores import QUEUE, Hand, Store, ids, new, words
 
-from surefoot.brokers.broker import Beat, Config, Configure, CronState, Delete, Prune, Tick
+from surefoot.brokers.answers import Config, CronState
+from surefoot.brokers.broker import Beat, Configure, Delete, Prune, Tick
 from surefoot.core.codec import decode_error
 from surefoot.core.job import After, Unique
 from surefoot.core.transition import Park

@@ -3,7 +3,8 @@
 import pytest
 from tests.conformance.stores import QUEUE, Hand, Store, ids, new, words
 
-from surefoot.brokers.broker import Put, PutAnswer, Requeue, Requeued
+from surefoot.brokers.answers import PutAnswer, Requeued
+from surefoot.brokers.broker import Put, Requeue
 from surefoot.core.job import After, NewJob, Unique
 from surefoot.core.transition import Bury, Delay, Finish, Park, Return
 

@@ -3,7 +3,8 @@
 import pytest
 from tests.conformance.stores import LEASE_MS, QUEUE, Hand, Store, ids, new
 
-from surefoot.brokers.broker import Configure, Hold, Lease, Put, Settle
+from surefoot.brokers.answers import Hold, Lease
+from surefoot.brokers.broker import Configure, Put, Settle
 from surefoot.core.codec import decode_error
 from surefoot.core.job import After, Counts, Leased, NewJob, Unique
 from surefoot.core.transition import Bury, Counter, Delay, Finish, Move, Park, Return, Transition

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 from tests.conformance.stores import QUEUE, Hand, Store, envelope, ids, new
 
-from surefoot.brokers.broker import Amend, Delete, Lease, Move, Requeue, Requeued
+from surefoot.brokers.answers import Lease, Requeued
+from surefoot.brokers.broker import Amend, Delete, Move, Requeue
 from surefoot.core.codec import amend_envelope, decode_envelope
 from surefoot.core.job import After, At, Counts, Due, NewJob
 from surefoot.core.transition import Bury, Counter, Delay, Park

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from surefoot import Event, Job, JobHandle, Queue, Worker, clock
-from surefoot.brokers.broker import Broker, Claim, Put, PutAnswer, Settle
+from surefoot.brokers.answers import PutAnswer
+from surefoot.brokers.broker import Broker, Claim, Put, Settle
 from surefoot.brokers.sqlite.broker import SqliteBroker
 from surefoot.client.session import Session, Sessions
 from surefoot.client.store import Store

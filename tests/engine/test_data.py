@@ -219,7 +219,12 @@ async def test_D1_a_payload_over_the_limit_is_refused_before_the_store_is_asked(
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(object(), "object that cannot travel"), ({1, 2} | {object()}, "set"), (float("nan"), "NaN"), ("x" * (1 << 21), "limit")],
+    [
+        (object(), "object that cannot travel"),
+        ({1, 2} | {object()}, "set"),
+        (float("nan"), "NaN"),
+        ("x" * (1 << 21), "limit"),
+    ],
     ids=["object", "set", "nan", "large"],
 )
 async def test_D5_a_result_that_cannot_be_sent_does_not_fail_the_job(jobs: Queue, value: Any, words: str) -> None:

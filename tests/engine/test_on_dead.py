@@ -65,9 +65,7 @@ def dying(jobs: Queue, on_dead: Any, **options: Any) -> Any:
     return dying
 
 
-@pytest.mark.parametrize(
-    ("how", "reason"), [("raise", "exhausted"), ("reject", "rejected"), ("timeout", "exhausted")]
-)
+@pytest.mark.parametrize(("how", "reason"), [("raise", "exhausted"), ("reject", "rejected"), ("timeout", "exhausted")])
 @pytest.mark.parametrize("lane", ["loop", "thread"])
 async def test_it_is_called_once_with_the_dead_job_in_a_job_of_its_own(
     jobs: Queue, mourner: Mourner, how: str, reason: str, lane: str

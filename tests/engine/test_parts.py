@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.brokers.broker import Claimed
+from surefoot.brokers.answers import Claimed
 from surefoot.core.job import Leased
 from surefoot.core.signature import Signature
 from surefoot.core.spec import Spec

@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+from tests.engine.stage import PATIENCE_S, Stage
+
 from surefoot.brokers.broker import Broker, Call, Claim, NoAnswer, Verb
 from surefoot.core.errors import StoreUnavailable
-from tests.engine.stage import PATIENCE_S, Stage
 
 Mode = Literal["here", "away", "silent", "deaf", "broken"]
 
@@ -92,7 +93,11 @@ class Trouble:
         return answers
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
-        self._before(self.mode)
+        if self.mode == "away":
+            self._before(self.mode)
+        if self.mode == "silent":
+            await asyncio.sleep(seconds)
+            return False
         return await self.broker.wait(queues, seconds, listener=listener)
 
     async def ended(self, queue: str, id: str, seconds: float) -> None:

@@ -132,6 +132,11 @@ async def passing(job: JobContext, call_next: CallNext) -> object:
     return await call_next()
 
 
+def note_events(event: Event) -> None:
+    """Every event of a worker goes into the ledger."""
+    ledger.write(f"event:{event.kind}", event.job_id or "", worker=event.worker, details={**event.details})
+
+
 def options() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser()
@@ -152,7 +157,7 @@ def main() -> None:
     args = options()
 
     def note(event: Event) -> None:
-        ledger.write(f"event:{event.kind}", event.job_id or "", worker=event.worker, details={**event.details})
+        note_events(event)
         if event.kind == args.die_on:
             os.kill(os.getpid(), signal.SIGKILL)
 

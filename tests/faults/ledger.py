@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from surefoot.brokers.broker import Record
+from surefoot.brokers.answers import Record
 from surefoot.core.job import Counts
 
 FINAL = ("completed", "dead", "cancelled", "expired")

@@ -14,7 +14,8 @@ import psutil
 from tests.faults.ledger import Judge, Ledger, Verdict
 
 from surefoot import Queue, Task
-from surefoot.brokers.broker import VERB_LIMIT, Get, Record
+from surefoot.brokers.answers import Record
+from surefoot.brokers.broker import VERB_LIMIT, Get
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60.0

@@ -100,31 +100,6 @@ def test_W10_zombie_of_a_former_life_of_the_id(fleet: Fleet, seconds: float) -> 
     assert fleet.ledger.count("event:lease_lost") == 1
 
 
-def test_W10_workers_that_are_all_frozen_for_longer_than_a_lease(fleet: Fleet) -> None:
-    """As a container that is paused: whoever wakes up first must let the others renew."""
-    workers = [fleet.start() for _ in range(3)]
-    fleet.ready(*workers)
-    fleet.enqueue("work", 6, seconds=6)
-    fleet.told("started", 6)
-    for worker in workers:
-        fleet.freeze(worker)
-    eventually("their leases are over", lambda: ended_leases(fleet) == 6)
-    for worker in workers:
-        fleet.thaw(worker)
-    fleet.struck.clear()
-    verdict = fleet.all_over()
-    verdict.assert_nothing_lost()
-    assert verdict.doubled == {}
-
-
-def ended_leases(fleet: Fleet) -> int:
-    """How many leases are over that nobody has taken."""
-    from surefoot.brokers.broker import Stats
-
-    stats = fleet.queue.sessions.ask_sync([Stats(fleet.queue.full_name, 0)])[0]
-    return int(stats.ended_leases)
-
-
 def test_W19_workers_of_one_name(fleet: Fleet) -> None:
     first, second = fleet.start("--name", "web-1", "--concurrency", "2"), fleet.start("--name", "web-1")
     fleet.ready(first, second)

@@ -13,7 +13,8 @@ import msgspec
 from tests.faults.ledger import Ledger
 
 from surefoot import Queue
-from surefoot.brokers.broker import Broker, Call, Claim, Claimed, NoAnswer
+from surefoot.brokers.answers import Claimed
+from surefoot.brokers.broker import Broker, Call, Claim, NoAnswer
 from surefoot.client.session import sessions_with
 from surefoot.client.store import Store
 
@@ -60,7 +61,9 @@ class Plan(msgspec.Struct, array_like=True):
 
 
 def _refuse(text: str) -> Plan:
-    raise ValueError(f"{text!r} is no plan: write one of {', '.join(get_args(Blow))}, a verb and a number: drop:claim:1")
+    raise ValueError(
+        f"{text!r} is no plan: write one of {', '.join(get_args(Blow))}, a verb and a number: drop:claim:1"
+    )
 
 
 class TroubledBroker:

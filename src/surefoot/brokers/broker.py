@@ -4,14 +4,29 @@ One place retries, numbers, traces and injects faults, because a verb does nothi
 milliseconds; `queue` is always `namespace:queue`.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from surefoot.brokers.answers import (
+    CancelWord,
+    Claimed,
+    Config,
+    Cursor,
+    Hold,
+    Lease,
+    Page,
+    PutAnswer,
+    QueueStats,
+    Record,
+    Requeued,
+    TickWord,
+    Verdict,
+)
 from surefoot.core.errors import StoreError
-from surefoot.core.job import NO_COUNTS, Counts, Due, Leased, NewJob
+from surefoot.core.job import Due, NewJob
 from surefoot.core.names import State
 from surefoot.core.transition import KEEP_MS, Transition
 
@@ -31,160 +46,6 @@ class Verb(msgspec.Struct, Generic[T], frozen=True):
     """One thing a broker does to one queue. `T` is the type of its answer."""
 
     queue: str
-
-
-PutWord: TypeAlias = Literal["created", "exists", "taken", "replaced", "full"]
-Verdict: TypeAlias = Literal["applied", "fenced", "cancelled"]
-CancelWord: TypeAlias = Literal["cancelled", "requested", "finished"]
-
-
-class PutAnswer(msgspec.Struct, frozen=True):
-    """What became of one job of a put. `other`: the holder of the key (taken), or who lost it (replaced)."""
-
-    word: PutWord
-    other: str | None = None
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """What a claim brought. `now_ms`: the store's time; `wait_ms`: how long an idle worker may sleep (>= 1).
-
-    `parking`: something is parked here; `chores`: it is time to prune; `orphans`: ids buried because their body was
-    gone.
-    `recovered`: how many of `jobs` came from an ended lease (they are the first).
-    """
-
-    now_ms: int
-    wait_ms: int
-    paused: bool
-    jobs: list[Leased]
-    parking: bool = False
-    chores: bool = False
-    orphans: tuple[str, ...] = ()
-    recovered: int = 0
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """One lease to renew; `note` (progress as codec.Note) is stored with it if given."""
-
-    id: str
-    token: str
-    note: bytes | None = None
-
-
-class Hold(msgspec.Struct, frozen=True):
-    """The answer for one lease: still held (`held`), and whether somebody asked to cancel the job (a reason, or None)."""
-
-    held: bool
-    cancel: str | None = None
-
-
-class Requeued(msgspec.Struct, frozen=True):
-    """requeued, taken (its key is held by `other`, it stays dead), or not_dead."""
-
-    word: Literal["requeued", "taken", "not_dead"]
-    other: str | None = None
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the store knows of one job. `errors` are lines of JSON, newest first; moments are milliseconds or None.
-
-    `due_ms` is the time it waits for, while scheduled. `started_ms`, `caller`: the running or the last run.
-    `reason`: why it
-    is parked, dead or cancelled. `cancel`: the reason of a cancel request that a running job has not met yet.
-    `behind`: how many pending jobs come before it, if asked.
-    """
-
-    id: str
-    state: State
-    enqueued_ms: int
-    body: bytes
-    priority: int
-    key: str | None
-    counts: Counts = NO_COUNTS
-    due_ms: int | None = None
-    lease_ms: int | None = None
-    started_ms: int | None = None
-    finished_ms: int | None = None
-    caller: str | None = None
-    reason: str | None = None
-    parked_ms: int | None = None
-    cancel: str | None = None
-    note: bytes | None = None
-    errors: tuple[bytes, ...] = ()
-    result: bytes | None = None
-    behind: int | None = None
-
-
-Cursor: TypeAlias = str
-"""Where a page ended; opaque to everybody but the broker that made it."""
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Some records, newest first, and where to go on; `cursor` is None at the end."""
-
-    records: list[Record]
-    cursor: Cursor | None
-
-
-class Presence(msgspec.Struct, frozen=True):
-    """One worker as the store knows it: `presence` is the JSON of its last beat."""
-
-    caller: str
-    seen_ms: int
-    presence: bytes
-
-
-class MinuteRow(msgspec.Struct, frozen=True):
-    """What happened in one minute of store time (`minute` = ms // 60,000)."""
-
-    minute: int
-    enqueued: int = 0
-    completed: int = 0
-    failed: int = 0
-    retried: int = 0
-    dead: int = 0
-    cancelled: int = 0
-    expired: int = 0
-    recovered: int = 0
-
-
-class CronState(msgspec.Struct, frozen=True):
-    """What the store keeps of a cron entry: its last tick, and since when and why it is paused."""
-
-    last_ms: int | None = None
-    paused_ms: int | None = None
-    reason: str | None = None
-
-
-class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The queue in numbers. `oldest_ms`: age of the pending job that was enqueued first among the next ones, None if
-    none.
-    """
-
-    now_ms: int
-    scheduled: int
-    pending: int
-    parked: int
-    processing: int
-    dead: int
-    ended_leases: int
-    oldest_ms: int | None
-    paused_ms: int | None
-    pause_reason: str | None
-    max_length: int | None
-    epoch: str
-    workers: tuple[Presence, ...]
-    minutes: tuple[MinuteRow, ...]
-    totals: Mapping[str, int]
-    crons: Mapping[str, CronState]
-
-
-class Config(msgspec.Struct, frozen=True):
-    """What is set on the queue now."""
-
-    paused: str | None
-    paused_ms: int | None
-    max_length: int | None
 
 
 # Numbered verbs: a repeat is answered from memory.
@@ -257,9 +118,6 @@ class Delete(Verb[list[bool]], frozen=True):
 
     ids: tuple[str, ...]
     who: str = ""
-
-
-TickWord: TypeAlias = Literal["created", "exists", "taken", "replaced", "full", "past", "early", "paused"]
 
 
 class Tick(Verb[TickWord], frozen=True):
@@ -399,13 +257,15 @@ class Broker(Protocol):
         """Run one call from any thread; an `urgent` one (the keeper's) goes before all that waits."""
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
-        """Wait for a wake-up of any of these queues: True if one came, False after the time. Cancelling loses no wake-up.
+        """Wait for a wake-up of any of these queues: True if one came, False after the time. Cancelling loses no
+        wake-up.
 
         Each `listener` (a worker) hears every wake-up once, also one that came between two of its waits.
         """
 
     async def ended(self, queue: str, id: str, seconds: float) -> None:
-        """Return soon after this job ended, or after the time. A hint: it may return early, and the caller asks `get`."""
+        """Return soon after this job ended, or after the time. A hint: it may return early, and the caller asks `get`.
+        """
 
     async def close(self) -> None:
         """Close connections of the running loop."""

@@ -7,7 +7,8 @@ from typing import Any, get_args
 import msgspec
 from msgspec import Raw
 
-from surefoot.brokers.broker import VERB_LIMIT, Amend, Delete, Find, Get, Page, Record, Requeue
+from surefoot.brokers.answers import Page, Record
+from surefoot.brokers.broker import VERB_LIMIT, Amend, Delete, Find, Get, Requeue
 from surefoot.client.handle import Home
 from surefoot.client.look import ask_stats, choose, chunks, count_of, pages, span
 from surefoot.client.operation import Ask, Sessions, Sleep, Steps, operation, twin

@@ -5,7 +5,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from surefoot.brokers.broker import QueueStats, Record
+from surefoot.brokers.answers import QueueStats, Record
 from surefoot.client.presence import living
 from surefoot.client.records import due_ms, newest_error, task_of
 from surefoot.core.errors import duration_words

@@ -9,7 +9,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from surefoot import clock
-from surefoot.brokers.broker import Cancel, CancelWord, Get, Move, Record, Stats
+from surefoot.brokers.answers import CancelWord, Record
+from surefoot.brokers.broker import Cancel, Get, Move, Stats
 from surefoot.client.explain import count_words, explain
 from surefoot.client.operation import Ask, Owner, Sessions, Steps, Watch, operation, twin
 from surefoot.client.options import reserved_events

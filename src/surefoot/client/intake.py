@@ -6,7 +6,8 @@ from typing import Any, Final, Literal, TypeVar
 from msgspec import UNSET
 
 from surefoot import clock
-from surefoot.brokers.broker import Put, PutAnswer, QueueStats, Stats
+from surefoot.brokers.answers import PutAnswer, QueueStats
+from surefoot.brokers.broker import Put, Stats
 from surefoot.client.handle import Home, JobHandle
 from surefoot.client.line import Parcel, new_job
 from surefoot.client.operation import Ask, Sleep, Steps

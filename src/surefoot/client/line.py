@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from surefoot.brokers.broker import BYTES_LIMIT, PUT_LIMIT, Put, Verb
+from surefoot.client.caller import for_verbs
 from surefoot.core.codec import encode_envelope
+from surefoot.core.errors import StoreError
 from surefoot.core.job import Draft, NewJob
 
 
@@ -112,7 +114,9 @@ class Bundle:
         for asked, (place, share) in zip(self.taken, self._shares, strict=True):
             if not asked.answer.done():
                 answer = answers[place]
-                if share is not None and not isinstance(answer, Exception):
+                if isinstance(answer, StoreError):
+                    answer = for_verbs(answer, [asked.verb])
+                elif share is not None and not isinstance(answer, Exception):
                     answer = answer[share]
                 asked.answer.set_result([answer])
 

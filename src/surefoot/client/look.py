@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias, get_args
 
-from surefoot.brokers.broker import VERB_LIMIT, Cancel, Configure, Find, Get, Page, QueueStats, Record, Stats
+from surefoot.brokers.answers import Page, QueueStats, Record
+from surefoot.brokers.broker import VERB_LIMIT, Cancel, Configure, Find, Get, Stats
 from surefoot.client.explain import explain
 from surefoot.client.handle import Home, JobHandle, not_found
 from surefoot.client.operation import Ask, Steps

@@ -4,7 +4,7 @@ from typing import Final
 
 import msgspec
 
-from surefoot.brokers.broker import Presence, QueueStats
+from surefoot.brokers.answers import Presence, QueueStats
 
 ALIVE_MS: Final = 45_000
 """A worker beats every 15 s; one that was seen within this time is alive."""

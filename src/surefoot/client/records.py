@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import msgspec
 from msgspec import UNSET
 
-from surefoot.brokers.broker import MinuteRow, Presence, QueueStats, Record
+from surefoot.brokers.answers import MinuteRow, Presence, QueueStats, Record
 from surefoot.client.presence import PresenceInfo, living
 from surefoot.core.codec import (
     Envelope,

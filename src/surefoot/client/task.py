@@ -30,7 +30,7 @@ from surefoot.client.schedules import Schedule
 from surefoot.client.session import new_id
 from surefoot.core.errors import ConfigError, InvalidArguments, Seconds, UsageError, aware, duration
 from surefoot.core.job import Draft, Due, Job, Key, moment_ms
-from surefoot.core.names import NORMAL_PRIORITY, PRIORITIES, Priority, did_you_mean, is_id
+from surefoot.core.names import NORMAL_PRIORITY, PRIORITIES, Priority, did_you_mean, is_id, is_text
 from surefoot.core.retry import Retry
 from surefoot.core.signature import Signature
 from surefoot.core.spec import Spec
@@ -385,6 +385,6 @@ def _checked_id(id: object) -> str:
 
 def _checked_headers(headers: Mapping[Any, Any]) -> Mapping[str, str]:
     for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str):
+        if not is_text(name) or not is_text(value):
             raise ConfigError(f"the header {name!r} is {value!r}; headers are text.")
     return headers

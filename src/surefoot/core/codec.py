@@ -10,6 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 from surefoot.core.errors import ErrorInfo, PayloadTooLarge
 from surefoot.core.job import After, At, Due, Progress, moment
 from surefoot.core.names import ENVELOPE_VERSION, UNDERSTANDS
+from surefoot.core.outcome import KINDS_LIMIT, MESSAGE_LIMIT, NAME_LIMIT, TRACEBACK_LIMIT, bounded
 
 if TYPE_CHECKING:
     from surefoot.core.job import Draft
@@ -106,6 +107,8 @@ class UnreadableEnvelope(Exception):
     """Bytes that are no envelope; the words say where it breaks."""
 
 
+_BROKEN: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 encode_json: Final = msgspec.json.Encoder().encode
 decode_json: Final = msgspec.json.Decoder().decode
 _decode_envelope: Final = msgspec.json.Decoder(Envelope).decode
@@ -144,7 +147,7 @@ def decode_envelope(body: bytes) -> Envelope:
     """The envelope in `body`. Raises NewerEnvelope or UnreadableEnvelope; ignores fields that it does not know."""
     try:
         envelope = _decode_envelope(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as broken:
+    except _BROKEN as broken:
         head = _head(body)
         if head is not None and (head.version > ENVELOPE_VERSION or head.needs > UNDERSTANDS):
             raise NewerEnvelope(max(head.needs, head.version)) from None
@@ -159,16 +162,23 @@ def decode_envelope(body: bytes) -> Envelope:
 def _head(body: bytes) -> _Head | None:
     try:
         return _decode_head(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except _BROKEN:
         return None
 
 
 def amend_envelope(body: bytes, payload: bytes, schema: int) -> bytes:
-    """`body` with other arguments; every other field stays as it came, also those that this release does not know."""
-    fields = msgspec.json.decode(body, type=dict[str, Raw])
+    """`body` with other arguments; every other field stays as it came, also those that this release does not know.
+
+    Raises UnreadableEnvelope if there is nothing to amend.
+    """
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, Raw])
+    except _BROKEN as broken:
+        raise UnreadableEnvelope(str(broken)) from None
     fields["payload"] = Raw(payload)
     fields["schema"] = Raw(encode_json(schema))
     fields.pop("signature", None)
+    fields.pop("codec", None)
     return encode_json(fields)
 
 
@@ -177,33 +187,38 @@ def encode_error(error: ErrorInfo | None, **facts: Any) -> bytes:
     line = ErrorLine(**facts)
     if error is not None:
         line = msgspec.structs.replace(
-            line, kind=error.kind, kinds=error.kinds, message=error.message, traceback=error.traceback or None
+            line,
+            kind=bounded(error.kind, NAME_LIMIT),
+            kinds=tuple(bounded(kind, NAME_LIMIT) for kind in error.kinds[:KINDS_LIMIT]),
+            message=bounded(error.message, MESSAGE_LIMIT),
+            traceback=bounded(error.traceback, TRACEBACK_LIMIT) if error.traceback else None,
         )
-    raw = encode_json(line)
-    if len(raw) > ERROR_LINE_LIMIT:
-        raw = encode_json(msgspec.structs.replace(line, traceback=(line.traceback or "")[-2000:], kinds=line.kinds[:3]))
-    if len(raw) > ERROR_LINE_LIMIT:
-        raw = encode_json(msgspec.structs.replace(line, traceback=None, kinds=(), message=(line.message or "")[:1000]))
-    return raw
+    for shorter in ({}, {"kinds": line.kinds[:3]}, {"traceback": (line.traceback or "")[-2_000:]}, {"traceback": None}):
+        line = msgspec.structs.replace(line, **shorter)
+        raw = encode_json(line)
+        if len(raw) <= ERROR_LINE_LIMIT:
+            return raw
+    return encode_json(ErrorLine(kind=line.kind, message=(line.message or "")[:1_000], attempt=line.attempt))
 
 
 def decode_error(line: bytes) -> ErrorLine:
     """One error line; a line of somebody else's making becomes a line that says so."""
     try:
         return _decode_error(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except _BROKEN:
         return ErrorLine(kind="unreadable", message="(this error line could not be read)")
 
 
 def encode_note(progress: Progress, at_ms: int) -> bytes:
     """Progress as it is kept in the store."""
-    return encode_json(Note(progress.done, progress.total, progress.note, at_ms))
+    note = None if progress.note is None else bounded(progress.note, MESSAGE_LIMIT)
+    return encode_json(Note(progress.done, progress.total, note, at_ms))
 
 
 def decode_note(raw: bytes) -> Progress | None:
     """The progress in a note; None if somebody else wrote it in a shape of their own."""
     try:
         note = _decode_note(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return Progress(note.done, note.total, note.note, moment(note.at_ms))
+    except (*_BROKEN, OverflowError):
         return None
-    return Progress(note.done, note.total, note.note, moment(note.at_ms))

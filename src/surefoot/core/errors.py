@@ -295,7 +295,7 @@ class Cancel(Signal):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
 
 
 class Reject(Signal):
@@ -303,7 +303,11 @@ class Reject(Signal):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason = str(reason)
+
+
+LONGEST_S = 100 * 366 * 86_400
+"""The longest duration in seconds: in milliseconds it fits every store and every float."""
 
 
 # Durations and moments as users write them, checked at the door: before anything is stored.
@@ -314,13 +318,15 @@ def duration(value: object, what: str, *, least: float | None = None, infinite: 
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
     elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = float(value)
+        seconds = float(min(value, 2 * LONGEST_S) if isinstance(value, int) else value)
     else:
         raise ConfigError(f"{what}={value!r} is not a duration; give seconds as a number, or a timedelta.")
+    limit = ", or math.inf for no limit" if infinite else ""
+    if LONGEST_S < seconds < math.inf:
+        raise ConfigError(f"{what} is longer than 100 years; give less{limit}.")
     low = seconds < least if least is not None else not seconds > 0
     if math.isnan(seconds) or low or (math.isinf(seconds) and not infinite):
         bound = f">= {least:g}" if least is not None else "> 0"
-        limit = ", or math.inf for no limit" if infinite else ""
         raise ConfigError(f"{what}={value!r} is not a duration; give seconds {bound}{limit}.")
     return seconds
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeAlias, TypeV
 import msgspec
 
 from surefoot.core.errors import ConfigError, ErrorInfo, Seconds, duration
-from surefoot.core.names import is_id
+from surefoot.core.names import is_id, is_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -215,7 +215,7 @@ class Draft(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
     def with_headers(self, **headers: str) -> "Draft[R_co]":
         """The same draft with these headers added."""
         for name, value in headers.items():
-            if not isinstance(value, str):
+            if not is_text(name) or not is_text(value):
                 raise ConfigError(f"the header {name!r} is {value!r}; headers are text.")
         return msgspec.structs.replace(self, headers={**self.headers, **headers})
 

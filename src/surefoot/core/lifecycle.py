@@ -57,14 +57,14 @@ Times: TypeAlias = tuple[int | None, int]
 """When a run started, if known, and when it ended."""
 
 
-def admit(leased: Leased, specs: Mapping[str, Spec], now_ms: int, suspects: int) -> Admitted:
+def admit(leased: Leased, specs: Mapping[str, Spec], now_ms: int, suspects: int, crashed: int = 0) -> Admitted:
     """What to do with a claimed job before its run; the first case that holds decides.
 
-    `specs` are the tasks that this worker has, by every name they are known under. `suspects` is the number of jobs in
-    this worker's hands that the next crash would quarantine.
+    `specs` are the tasks that this worker has, by every name they are known under. `crashed` is the number of jobs in
+    this worker's hands that have crashed before, `suspects` how many of them the next crash would quarantine.
     """
     if leased.cancel is not None:
-        return _finish(leased, "cancelled", leased.cancel.encode(), None)
+        return _cancelled(leased, leased.cancel, specs)
     try:
         envelope = decode_envelope(leased.body)
     except UnreadableEnvelope as broken:
@@ -86,13 +86,21 @@ def admit(leased: Leased, specs: Mapping[str, Spec], now_ms: int, suspects: int)
         arguments = spec.signature.load(_upcast(envelope, spec))
     except InvalidArguments as wrong:
         return _invalid(leased, "InvalidArguments", str(wrong))
-    except Exception as failed:  # the application's own upcast
+    except BaseException as failed:  # the application's own upcast, which may raise anything
         error = describe(failed)
         return _invalid(leased, error.kind, f"upcast from schema {envelope.schema} failed: {error.message}")
-    if suspects > 0 and is_suspect(leased, spec):
+    if _in_bad_company(leased, spec, suspects, crashed):
         return Transition(leased.id, leased.token, Delay(APART_MS, "apart"))
     timeout_ms = spec.timeout_ms if envelope.options.timeout_ms is UNSET else envelope.options.timeout_ms
     return Run(leased, envelope, spec, arguments, leased.counts.runs + 1, timeout_ms)
+
+
+def _in_bad_company(leased: Leased, spec: Spec, suspects: int, crashed: int) -> bool:
+    """Whether this job must wait so that one killer never quarantines another job: tasks may differ in
+    `max_crashes`, so
+    a suspect runs beside no other job that has crashed, and such a job beside no suspect.
+    """
+    return leased.counts.crashes > 0 and (suspects > 0 or (crashed > 0 and is_suspect(leased, spec)))
 
 
 def is_suspect(leased: Leased, spec: Spec) -> bool:
@@ -125,7 +133,7 @@ def decide(run: Run, outcome: Outcome, now_ms: int, chance: float, started_ms: i
             return _dead(run, "rejected", "failures", error, times)
         case Cancelled(reason):
             keep_ms = _at_least_told(_keep_ms(run.spec, run.envelope))
-            return Transition(leased.id, leased.token, Finish("cancelled", reason.encode()), "runs", None, keep_ms)
+            return Transition(leased.id, leased.token, Finish("cancelled", _text(reason)), "runs", None, keep_ms)
         case Interrupted(started):
             return _move(run, Return(), "interruptions" if started else None)
         case Crashed(error):
@@ -209,6 +217,19 @@ def _line(run: Run, error: ErrorInfo, times: Times, reason: str | None = None) -
     return encode_error(
         error, attempt=run.attempt, started_ms=started_ms, ended_ms=ended_ms, caller=caller, reason=reason
     )
+
+
+def _cancelled(leased: Leased, reason: str, specs: Mapping[str, Spec]) -> Transition:
+    """Cancelled before its run; kept as its task says, as far as the envelope can be read."""
+    try:
+        envelope = decode_envelope(leased.body)
+    except (UnreadableEnvelope, NewerEnvelope):
+        return _finish(leased, "cancelled", _text(reason), None)
+    return _finish(leased, "cancelled", _text(reason), specs.get(envelope.task), envelope)
+
+
+def _text(words: str) -> bytes:
+    return words.encode("utf-8", "backslashreplace")
 
 
 def _finish(

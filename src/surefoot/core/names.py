@@ -49,18 +49,26 @@ def is_namespace(text: object) -> bool:
 
 def is_id(text: object) -> bool:
     """Whether `text` may be an id, a key or a group: 1 to 128 bytes of UTF-8, none below a space."""
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str) or not text or not is_text(text):
+        return False
+    raw = text.encode()
+    return len(raw) <= _ID_LIMIT and all(byte >= _FIRST_PRINTABLE for byte in raw)
+
+
+def is_text(value: object) -> bool:
+    """Whether `value` is text that UTF-8 can carry: no half of a surrogate pair."""
+    if not isinstance(value, str):
         return False
     try:
-        raw = text.encode()
+        value.encode()
     except UnicodeEncodeError:
         return False
-    return len(raw) <= _ID_LIMIT and all(byte >= _FIRST_PRINTABLE for byte in raw)
+    return True
 
 
 def nearest(word: str, known: "Iterable[str]") -> str | None:
     """The known word that `word` was most likely meant to be, or None."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    found = get_close_matches(word[:_ID_LIMIT], list(known), n=1, cutoff=0.6)
     return found[0] if found else None
 
 

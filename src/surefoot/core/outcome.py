@@ -9,6 +9,9 @@ from surefoot.core.errors import ErrorInfo
 MESSAGE_LIMIT = 2_000
 TRACEBACK_LIMIT = 12_000
 KINDS_LIMIT = 20
+NAME_LIMIT = 200
+_WORDS = 50
+"""What the words between a head and a tail may add."""
 
 
 class Returned(msgspec.Struct, frozen=True):
@@ -84,18 +87,21 @@ def describe(error: BaseException, traceback: str = "") -> ErrorInfo:
     `traceback` is its text, made where files may be read; it must hold no local variables.
     """
     kind = type(error)
-    kinds = tuple(base.__qualname__ for base in kind.__mro__ if base is not object)[:KINDS_LIMIT]
-    return ErrorInfo(
-        kind=kind.__qualname__, kinds=kinds, message=_message(error), traceback=bounded(traceback, TRACEBACK_LIMIT)
-    )
+    kinds = tuple(bounded(base.__qualname__, NAME_LIMIT) for base in kind.__mro__ if base is not object)[:KINDS_LIMIT]
+    return ErrorInfo(kind=kinds[0], kinds=kinds, message=_message(error), traceback=bounded(traceback, TRACEBACK_LIMIT))
 
 
 def bounded(text: str, limit: int) -> str:
     """`text` as UTF-8 can carry it; one over the limit keeps its head and its tail."""
-    if len(text) > limit:
-        half = limit // 2
-        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
-    return text.encode("utf-8", "backslashreplace").decode()
+    if len(text) > limit:  # before it is escaped, which makes it longer: a huge text must not be copied whole
+        text = _cut(text, limit)
+    written = text.encode("utf-8", "backslashreplace").decode()
+    return _cut(written, limit) if len(written) > limit + _WORDS else written
+
+
+def _cut(text: str, limit: int) -> str:
+    half = limit // 2
+    return f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
 
 
 def _message(error: BaseException) -> str:

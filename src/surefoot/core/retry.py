@@ -119,8 +119,8 @@ def _count(value: object, what: str, hint: str) -> int:
 
 
 def _number(value: object, what: str, low: float, high: float) -> float:
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-    if not fits or value == math.inf:
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= min(high, 1e300)
+    if not fits:
         bound = f">= {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
         raise ConfigError(f"{what}={value!r} does not fit; give a number {bound}.")
     return float(value)  # type: ignore[arg-type]  # the line above made sure of it

@@ -77,6 +77,7 @@ MOVES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
         START: {"pending": "put", "scheduled": "put, due later"},
         "scheduled": {
+            "processing": "due and claimed in one step",
             "pending": "due",
             "parked": "due, needs a newer worker",
             "cancelled": "cancel, replaced",

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from surefoot.brokers.broker import CronState, Stats, Tick, TickWord
+from surefoot.brokers.answers import CronState, TickWord
+from surefoot.brokers.broker import Stats, Tick
 from surefoot.client.schedules import CronEntry
 
 log: Final = logging.getLogger("surefoot.worker")

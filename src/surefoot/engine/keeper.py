@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from surefoot import clock
-from surefoot.brokers.broker import VERB_LIMIT, Beat, Extend, Hold, Verb
+from surefoot.brokers.answers import Hold
+from surefoot.brokers.broker import VERB_LIMIT, Beat, Extend, Verb
 from surefoot.client.session import SyncSession
 from surefoot.core.errors import StoreError
 from surefoot.engine.unsettled import Unsettled

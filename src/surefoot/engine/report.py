@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from surefoot import clock
-from surefoot.brokers.broker import Verdict
+from surefoot.brokers.answers import Verdict
 from surefoot.core.events import NO_DETAILS, Event, EventKind
 from surefoot.core.job import moment
 from surefoot.core.outcome import Crashed, Outcome, Raised, Rejected, RetriedLater, TimedOut

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from surefoot import clock
-from surefoot.brokers.broker import Broker, Hold, Verb
+from surefoot.brokers.answers import Hold
+from surefoot.brokers.broker import Broker, Verb
 from surefoot.client.session import Session
 from surefoot.core.errors import StoreError
 from surefoot.core.lifecycle import Run
@@ -52,7 +53,6 @@ class Serving:
         middleware: Sequence[Middleware],
         state: object,
     ) -> None:
-        self.worker = session.caller
         self.state = state
         self.exit_code = 0
         self._loop = asyncio.get_running_loop()
@@ -76,6 +76,11 @@ class Serving:
         )  # fmt: skip
 
     # --- what a run sees ---
+
+    @property
+    def worker(self) -> str:
+        """The id of this worker: the caller of its turns. A caller that the store refuses is made anew."""
+        return self._session.caller
 
     @property
     def stopping(self) -> bool:

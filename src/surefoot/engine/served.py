@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from surefoot.brokers.broker import Claimed
+from surefoot.brokers.answers import Claimed
 from surefoot.client.schedules import CronEntry
 from surefoot.core.names import UNDERSTANDS
 from surefoot.core.spec import Spec

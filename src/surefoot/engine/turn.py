@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from surefoot.brokers.broker import Claim, Claimed, NoRoom, Prune, Settle, Tick, Verb, Verdict
+from surefoot.brokers.answers import Claimed, Verdict
+from surefoot.brokers.broker import Claim, NoRoom, Prune, Settle, Tick, Verb
 from surefoot.client.session import new_id
 from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, decode_envelope, encode_error
 from surefoot.core.job import Leased
@@ -181,8 +182,8 @@ class Turn:
         if self._drain.leaving:  # the stop came while the claim was on its way: hand back what was not started
             self.unsettled.done(served.queue, Settled(Transition(leased.id, leased.token, Return())))
             return
-        suspects = self._suspects() if leased.counts.crashes else 0
-        admitted = admit(leased, served.specs, now_ms, suspects)
+        suspects, crashed = self._crashed() if leased.counts.crashes else (0, 0)
+        admitted = admit(leased, served.specs, now_ms, suspects, crashed)
         if type(admitted) is Run:
             self._start(admitted, served)
             return
@@ -191,8 +192,10 @@ class Turn:
             admitted = self._told(admitted, _spec_of(leased, served.specs), leased.counts.runs, now_ms)
         self.unsettled.done(served.queue, Settled(admitted))
 
-    def _suspects(self) -> int:
-        return sum(is_suspect(one.run.leased, one.run.spec) for one in self.unsettled.running)
+    def _crashed(self) -> tuple[int, int]:
+        """How many running jobs the next crash would quarantine, and how many have crashed before."""
+        crashed = [one.run for one in self.unsettled.running if one.run.leased.counts.crashes]
+        return sum(is_suspect(run.leased, run.spec) for run in crashed), len(crashed)
 
     def ended(self, running: Running, outcome: Outcome, now_ms: int) -> None:
         """A run came to an end: decide about its job, and keep the decision for the next call."""

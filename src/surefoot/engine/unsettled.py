@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from surefoot.brokers.broker import BYTES_LIMIT, VERB_LIMIT, Lease, Settle
+from surefoot.brokers.answers import Lease
+from surefoot.brokers.broker import BYTES_LIMIT, VERB_LIMIT, Settle
 from surefoot.core.codec import encode_note
 from surefoot.core.job import moment_ms
 from surefoot.core.outcome import Outcome

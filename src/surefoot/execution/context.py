@@ -1,12 +1,13 @@
 """One run in progress, and what the code inside it sees: `current_job()`. Nothing here waits or talks to a store."""
 
+import math
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, final
 
 from surefoot import clock
-from surefoot.core.errors import Cancel, ConfigError, LeaseLost, NotInJob, Seconds, StateMissing, duration
+from surefoot.core.errors import Cancel, ConfigError, LeaseLost, NotInJob, Seconds, StateMissing, UsageError, duration
 from surefoot.core.job import Progress, moment
 from surefoot.core.lifecycle import Run, is_last_attempt
 
@@ -19,8 +20,12 @@ Stop: TypeAlias = Literal["timeout", "cancel", "drain", "lost"]
 class Host(Protocol):
     """Whoever runs jobs, as a run sees it."""
 
-    worker: str
     state: object
+
+    @property
+    def worker(self) -> str:
+        """The worker's id."""
+        ...
 
     @property
     def stopping(self) -> bool:
@@ -187,11 +192,14 @@ class JobContext:
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
         """Say how far this run is; stored with the next lease renewal, the newest wins."""
+        for word, value in (("done", done), ("total", 0.0 if total is None else total)):
+            if not math.isfinite(value):
+                raise ConfigError(f"progress({word}={value!r}): give a finite number.")
         self._running.note = Progress(done, total, note, moment(self._running.host.now_ms()))
 
     def heartbeat(self) -> None:
         """Reserved."""
-        raise ConfigError("job.heartbeat(): 'heartbeat' is reserved and not in this release; use timeout=.")
+        raise UsageError("job.heartbeat(): 'heartbeat' is reserved and not in this release; use timeout=.")
 
     def extend(self, seconds: Seconds) -> None:
         """Move this run's deadline by so many seconds."""

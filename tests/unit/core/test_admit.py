@@ -94,8 +94,8 @@ def test_D4_arguments_that_do_not_fit_are_invalid_without_a_run() -> None:
     assert reason(admitted(leased(body([])))).startswith("invalid: InvalidArguments: ")
 
 
-@pytest.mark.parametrize(("crashes", "suspects", "apart"), [(2, 1, True), (2, 0, False), (1, 1, False), (0, 9, False)])
-def test_W14_two_suspects_do_not_run_together(crashes: int, suspects: int, apart: bool) -> None:
+@pytest.mark.parametrize(("crashes", "suspects", "apart"), [(2, 1, True), (2, 0, False), (1, 1, True), (0, 9, False)])
+def test_W14_what_has_crashed_runs_beside_no_suspect(crashes: int, suspects: int, apart: bool) -> None:
     found = admitted(leased(counts=Counts(runs=crashes, crashes=crashes)), suspects=suspects)
     assert isinstance(found, Run) is not apart
     if apart:

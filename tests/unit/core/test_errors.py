@@ -88,7 +88,11 @@ def test_an_exception_is_matched_by_the_names_of_its_classes() -> None:
     assert not info.matches(ValueError)
 
 
-@given(st.one_of(st.floats(0.001, 1e9), st.integers(1, 10**9), st.timedeltas(timedelta(milliseconds=1))))
+@given(
+    st.one_of(
+        st.floats(0.001, 1e9), st.integers(1, 10**9), st.timedeltas(timedelta(milliseconds=1), timedelta(days=36_000))
+    )
+)
 def test_seconds_are_a_number_or_a_timedelta(value: float | timedelta) -> None:
     expected = value.total_seconds() if isinstance(value, timedelta) else value
     assert duration(value, "timeout") == expected

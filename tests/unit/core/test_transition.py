@@ -38,7 +38,12 @@ def test_only_a_requeue_brings_a_dead_letter_back() -> None:
 
 
 def test_a_job_runs_only_out_of_a_claim() -> None:
-    assert {before for before, row in MOVES.items() if "processing" in row} == {"pending", "parked", "processing"}
+    assert {before for before, row in MOVES.items() if "processing" in row} == {
+        "scheduled",
+        "pending",
+        "parked",
+        "processing",
+    }
     assert {before for before, row in MOVES.items() if "completed" in row} == {"processing"}
 
 

@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from surefoot.brokers.broker import Claim, Claimed
+from surefoot.brokers.answers import Claimed
+from surefoot.brokers.broker import Claim
 from surefoot.brokers.sqlite.pieces import (
     bury,
     drop_periods,

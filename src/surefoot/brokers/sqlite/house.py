@@ -4,7 +4,8 @@ from typing import Final
 
 from msgspec import UNSET
 
-from surefoot.brokers.broker import Beat, Config, Configure, Prune
+from surefoot.brokers.answers import Config
+from surefoot.brokers.broker import Beat, Configure, Prune
 from surefoot.brokers.sqlite.pieces import bury, drop_periods, forget, forget_over
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import House, Tx

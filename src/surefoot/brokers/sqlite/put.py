@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from surefoot.brokers.broker import Put, PutAnswer, Tick, TickWord
+from surefoot.brokers.answers import PutAnswer, TickWord
+from surefoot.brokers.broker import Put, Tick
 from surefoot.brokers.sqlite.pieces import (
     drop_periods,
     due_ms,

@@ -4,18 +4,8 @@ from typing import Any, Final
 
 import msgspec
 
-from surefoot.brokers.broker import (
-    CronState,
-    Find,
-    Get,
-    MinuteRow,
-    Page,
-    Presence,
-    Queues,
-    QueueStats,
-    Record,
-    Stats,
-)
+from surefoot.brokers.answers import CronState, MinuteRow, Page, Presence, QueueStats, Record
+from surefoot.brokers.broker import Find, Get, Queues, Stats
 from surefoot.brokers.sqlite.house import pause_of, said
 from surefoot.brokers.sqlite.pieces import NEVER, json_text, traits_of
 from surefoot.brokers.sqlite.statements import script

@@ -38,22 +38,25 @@ class Reader:
 
     def _serve(self) -> None:
         while (ticket := self._line.get()) is not None:
-            if ticket.begin():
-                deliver([(ticket, self._answer(ticket))])
+            deliver(self._answer(ticket))
             del ticket
         try:
             self.store.close()
         except Exception:
             log.exception("%s could not be closed properly", self.store.path)
 
-    def _answer(self, ticket: Ticket) -> Outcome:
+    def _answer(self, ticket: Ticket) -> list[tuple[Ticket, Outcome]]:
         store = self.store
+        outcome: Outcome
         try:
             store.open()
-            answers: list[object] = store.patiently(lambda: self._read(ticket))
+            if not ticket.begin():
+                return []
+            outcome = store.patiently(lambda: self._read(ticket))
         except Exception as error:
-            return faults.told(error, store.path)
-        return answers
+            ticket.begin()
+            outcome = faults.told(error, store.path)
+        return [(ticket, outcome)]
 
     def _read(self, ticket: Ticket) -> list[object]:
         self.store.begin_reading()

@@ -37,47 +37,50 @@ def open_memory() -> sqlite3.Connection:
 
 
 def open_file(path: str, lock: LockFile, *, synchronous: Synchronous) -> sqlite3.Connection:
-    """A connection to a checked file; what is missing is created. Holds the lock meanwhile."""
+    """A connection to a checked file. What is missing is created under the lock; a store that stands needs no lock."""
     gate.check_version()
     gate.check_file(path)
     gate.create_private(path)
-    with lock.held():
-        connection = connect(path, synchronous=synchronous)
-        try:
-            mine = connection.execute("PRAGMA application_id").fetchone()[0]
-            tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-            if tables and mine != APPLICATION:
-                raise StoreUnsuitable(
-                    f"{path} is a SQLite file of another application; give surefoot a file of its own."
-                )
-            connection.execute("PRAGMA journal_mode = wal").fetchone()
-            connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}").fetchone()
-            _make(connection)
-        except BaseException:
-            connection.close()
-            raise
+    connection = connect(path, synchronous=synchronous)
+    try:
+        if not _stands(connection, path):
+            with lock.held():
+                if not _stands(connection, path):  # another process may have been faster
+                    connection.execute("PRAGMA journal_mode = wal").fetchone()
+                    _make(connection)
+        connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}").fetchone()
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
+def _stands(connection: sqlite3.Connection, path: str) -> bool:
+    """Whether this is a store of ours; StoreUnsuitable if it is a file of somebody else's, or in another layout."""
+    (mark,) = connection.execute("PRAGMA application_id").fetchone()
+    if mark != APPLICATION:
+        if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise StoreUnsuitable(f"{path} is a SQLite file of another application; give surefoot a file of its own.")
+        return False
+    word = script("shared")["word"]
+    found = connection.execute(word.text, word.bind({"queue": "", "name": "layout"})).fetchone()
+    if found != (LAYOUT,):
+        raise StoreUnsuitable(
+            f"{path} is in layout {found and found[0]} and this release reads layout {LAYOUT}: use the release that "
+            "wrote it."
+        )
+    return True
+
+
 def _make(connection: sqlite3.Connection) -> None:
-    """The tables and the layout, in one transaction; nothing if they stand."""
+    """The tables, the layout and our mark, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
-        found = None
-        if connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION:
-            word = script("shared")["word"]
-            row = connection.execute(word.text, word.bind({"queue": "", "name": "layout"})).fetchone()
-            found = None if row is None else row[0]
-        if found is not None and found != LAYOUT:
-            raise StoreUnsuitable(
-                f"this file is in layout {found} and this release reads layout {LAYOUT}: use the release that wrote it."
-            )
-        if found is None:
-            for statement in script("schema").values():
-                connection.execute(statement.text)
-            set_word = script("shared")["set_word"]
-            connection.execute(set_word.text, set_word.bind({"queue": "", "name": "layout", "value": LAYOUT}))
-            connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        for statement in script("schema").values():
+            connection.execute(statement.text)
+        set_word = script("shared")["set_word"]
+        connection.execute(set_word.text, set_word.bind({"queue": "", "name": "layout", "value": LAYOUT}))
+        connection.execute(f"PRAGMA application_id = {APPLICATION}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -5,7 +5,8 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
-from surefoot.brokers.broker import Extend, Hold, Settle, Verdict
+from surefoot.brokers.answers import Hold, Verdict
+from surefoot.brokers.broker import Extend, Settle
 from surefoot.brokers.sqlite.pieces import (
     first_due,
     forget,

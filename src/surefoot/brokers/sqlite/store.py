@@ -54,7 +54,7 @@ class Store:
         self._identity: tuple[int, int] | None = None
         self._unfit: StoreUnsuitable | None = None
         self._warned = False
-        self._commits = 0
+        self.commits = 0
         self._wal_warned_bytes = _WAL_LARGE_BYTES
         shared = script("shared")
         self._read_word = shared["word"]
@@ -135,8 +135,8 @@ class Store:
             raise
         if not self.in_memory:
             self._lock.release()
-            self._commits += 1
-            if self._commits % _WAL_LOOK_EVERY == 0:
+            self.commits += 1
+            if self.commits % _WAL_LOOK_EVERY == 0:
                 self._look_at_wal()
 
     def rollback(self, error: BaseException) -> None:

@@ -4,7 +4,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from surefoot.brokers.broker import Amend, Cancel, CancelWord, Delete, Move, Requeue, Requeued
+from surefoot.brokers.answers import CancelWord, Requeued
+from surefoot.brokers.broker import Amend, Cancel, Delete, Move, Requeue
 from surefoot.brokers.sqlite.pieces import (
     due_ms,
     enter,
