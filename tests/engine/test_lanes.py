@@ -74,7 +74,7 @@ async def test_a_run_is_told_to_have_begun_before_it_is_told_to_have_ended(bench
     bench.on_done = on_done
     bench.start("first", lambda: 1)
     bench.start("second", lambda: 2)
-    bench.start("third", third_runs.set)
+    bench.start("third", lambda: third_runs.set())
     await bench.ended("first", "second", "third")
     await asyncio.sleep(0.01)
     for id in ("first", "second", "third"):
@@ -84,8 +84,8 @@ async def test_a_run_is_told_to_have_begun_before_it_is_told_to_have_ended(bench
 async def test_what_no_thread_has_begun_is_taken_back_and_never_runs(bench: Bench) -> None:
     gate, ran = threading.Event(), threading.Event()
     busy = bench.start("busy", lambda: gate.wait(PATIENCE_S))
-    waits = bench.start("waits", ran.set)
-    lost = bench.start("lost", ran.set)
+    waits = bench.start("waits", lambda: ran.set())
+    lost = bench.start("lost", lambda: ran.set())
     assert bench.lane.waiting()[-2:] == [waits, lost]
     bench.lane.stop(waits, "drain")
     bench.lane.stop(lost, "lost")
