@@ -69,15 +69,18 @@ def claims(draw: st.DrawFn, good: list[Claimed], ever: list[Claimed]) -> Claimed
 
 
 @st.composite
-def transitions(draw: st.DrawFn, good: list[Claimed], ever: list[Claimed]) -> Transition:
+def transitions(draw: st.DrawFn, good: list[Claimed], ever: list[Claimed], over: set[str]) -> Transition:
+    """`over`: ids of no effect, since the store may or may not forget these jobs before it takes the effects."""
     id, token = draw(claims(good, ever))
     to = draw(moves)
     error = None
     if draw(st.booleans()):
         reason = to.reason if isinstance(to, Bury) else None
         error = encode_error(ErrorInfo(kind=draw(st.sampled_from("XYZ"))), reason=reason)
-    effects = tuple(draw(st.lists(jobs, max_size=2))) if draw(st.integers(0, 4)) == 4 else ()
-    return Transition(id, token, to, draw(counters), error, draw(keeps), effects)
+    effects = draw(st.lists(jobs, max_size=2)) if draw(st.integers(0, 4)) == 4 else []
+    return Transition(
+        id, token, to, draw(counters), error, draw(keeps), tuple(job for job in effects if job.id not in over)
+    )
 
 
 def house_verbs(queue: str, callers: Sequence[str]) -> st.SearchStrategy[Verb[Any]]:

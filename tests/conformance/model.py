@@ -327,7 +327,7 @@ class Turn(Pieces):
 
     def prune(self, verb: b.Prune) -> int:
         """What is over goes, the oldest dead letters first. (Nobody can see a key go whose period is over.)"""
-        dead = self.timed("dead", "finished_ms", self.now)
+        dead = self.timed("dead", "finished_ms", math.inf)
         beyond = 0 if verb.dead_max is None else max(0, len(dead) - verb.dead_max)
         oldest = -math.inf if verb.dead_age_ms is None else self.now - verb.dead_age_ms
         over = [job for place, job in enumerate(dead) if place < beyond or (job.finished_ms or 0) < oldest]

@@ -32,7 +32,7 @@ class Pieces:
     def within(self, *states: State) -> list[Job]:
         return [job for job in self.queue.jobs.values() if job.state in states]
 
-    def timed(self, state: State, word: str, until_ms: int) -> list[Job]:
+    def timed(self, state: State, word: str, until_ms: float) -> list[Job]:
         """The jobs of a place whose time in that field has come, the earliest first; equals as `ties` says."""
         come = [job for job in self.within(state) if getattr(job, word) <= until_ms]
         return sorted(come, key=lambda job: (getattr(job, word), getattr(job, self.ties)))

@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from tests.conformance import drawing as draw
 from tests.conformance.compare import assert_same, seen_record, seen_stats
 from tests.conformance.model import Model
+from tests.conformance.model_state import Queue as ModelQueue
 from tests.conformance.stores import KINDS, MODEL, QUEUE, Kind, Runner, Store
 
 from surefoot.brokers.answers import Lease
@@ -58,7 +59,8 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.place = Path(tempfile.mkdtemp(prefix="surefoot-"))
         self.store = Store(self.kind, self.place)
-        self.model = Model(ties=self.kind.ties)
+        self.queue = ModelQueue(epoch=CALLERS[0])
+        self.model = Model(ties=self.kind.ties, queues={QUEUE: self.queue})
         self.loop = asyncio.new_event_loop()
         self.numbers = dict.fromkeys(CALLERS, 0)
         self.last: dict[str, tuple[Call, bool]] = {}  # what a caller said last, and whether to the newer release
@@ -89,9 +91,9 @@ class QueueMachine(RuleBasedStateMachine):
                 self.claimed = [*((job.id, job.token) for job in answer.jobs), *self.claimed][:CLAIMS_MOST]
         if not repeated:
             self.last[call.caller] = (call, newer)
-        if self.model.queues[QUEUE].token and runner is self.store.runner:
+        if self.queue.token and runner is self.store.runner:
             assert self.listen(RING_SECONDS), f"{call} made something claimable and woke nobody"
-        self.model.queues[QUEUE].token = False
+        self.queue.token = False
         self.compare()
 
     def listen(self, seconds: float) -> bool:
@@ -99,12 +101,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     def forget_what_is_over(self) -> None:
         """A store drops kept outcomes some time after their time: the model follows what it sees."""
-        queue = self.model.queues.get(QUEUE)
-        over = [id for id, job in queue.jobs.items() if job.forget_ms <= self.store.now] if queue else []
-        records = self.read(Get(QUEUE, tuple(over)))
-        for id, record in zip(over, records, strict=True):
-            if queue and record is None:
-                del queue.jobs[id]
+        over = self.over()
+        for id, record in zip(over, self.read(Get(QUEUE, over)), strict=True):
+            if record is None:
+                del self.queue.jobs[id]
+
+    def over(self) -> tuple[str, ...]:
+        return tuple(id for id, job in self.queue.jobs.items() if job.forget_ms <= self.store.now)
 
     def read(self, verb: Verb[Any]) -> Any:
         (answer,) = self.store.runner.run_sync(Call("reader", 1, "read", (verb,), self.store.now))
@@ -125,10 +128,11 @@ class QueueMachine(RuleBasedStateMachine):
 
     # What happens
 
-    @initialize(jobs=st.lists(draw.jobs, min_size=1, max_size=4))
+    @initialize(jobs=st.lists(draw.jobs, min_size=3, max_size=6))
     def begin(self, jobs: list[NewJob]) -> None:
         self.open_newer()
-        self.say("alice", Put(QUEUE, tuple(jobs)))
+        self.say(CALLERS[0], Put(QUEUE, tuple(jobs)))
+        self.say(CALLERS[1], Claim(QUEUE, 2, 10_000, 0))
 
     def open_newer(self) -> None:
         """A second release on the same store, where the store can have two."""
@@ -136,7 +140,7 @@ class QueueMachine(RuleBasedStateMachine):
             self.newer = (Model(2, self.kind.ties, self.model.queues), self.store.open(understands=2))
 
     def within(self, *states: State) -> list[str]:
-        return [id for id, job in self.model.queues[QUEUE].jobs.items() if job.state in states]
+        return [id for id, job in self.queue.jobs.items() if job.state in states]
 
     def some(self, data: st.DataObject, *states: State) -> tuple[str, ...]:
         """A few ids, most of them of jobs in these states."""
@@ -181,12 +185,12 @@ class QueueMachine(RuleBasedStateMachine):
         )
 
     def draw_settle(self, data: st.DataObject) -> Settle:
-        steps = draw.transitions(self.leases(), self.claimed)
+        steps = draw.transitions(self.leases(), self.claimed, set(self.over()))
         return Settle(QUEUE, tuple(data.draw(st.lists(steps, min_size=1, max_size=3))))
 
     def leases(self) -> list[tuple[str, str]]:
         """The leases that are good, whether their time is over or not."""
-        jobs = self.model.queues[QUEUE].jobs.values()
+        jobs = self.queue.jobs.values()
         return [(job.id, job.token) for job in jobs if job.token is not None]
 
     @precondition(lambda self: self.claimed)

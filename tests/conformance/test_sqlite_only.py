@@ -17,45 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.conformance.sender import Sender
 from tests.conformance.stores import LEASE_MS, QUEUE, new
 
 from surefoot.brokers.answers import PutAnswer
-from surefoot.brokers.broker import Call, Claim, Get, NewJob, Put, Queues, Settle, Stats, Verb
+from surefoot.brokers.broker import Call, Claim, Put, Queues, Settle, Stats
 from surefoot.brokers.sqlite import SqliteBroker
 from surefoot.brokers.sqlite.statements import Statement, script
 from surefoot.core.errors import StoreError, StoreUnavailable
+from surefoot.core.job import NewJob
 from surefoot.core.transition import Finish, Transition
 
 CREATED = PutAnswer("created")
 PATIENCE = 20
 SHORT = 0.2
-
-
-class Sender:
-    """One caller on one broker."""
-
-    def __init__(self, broker: SqliteBroker, caller: str = "sender") -> None:
-        self.broker = broker
-        self.caller = caller
-        self.number = 0
-
-    def call(self, *verbs: Verb[Any]) -> Call:
-        self.number += 1
-        return Call(self.caller, self.number, "tag1", verbs)
-
-    def say(self, *verbs: Verb[Any]) -> list[Any]:
-        return self.broker.run_sync(self.call(*verbs))
-
-    def put(self, *jobs: NewJob, queue: str = QUEUE) -> list[PutAnswer]:
-        answers: list[PutAnswer] = self.say(Put(queue, jobs))[0]
-        return answers
-
-    def claim(self, want: int = 100, queue: str = QUEUE) -> list[str]:
-        (claimed,) = self.say(Claim(queue, want, LEASE_MS, 0))
-        return [job.id for job in claimed.jobs]
-
-    def known(self, *ids: str) -> list[bool]:
-        return [record is not None for record in self.say(Get(QUEUE, ids))[0]]
 
 
 @pytest.fixture
@@ -250,6 +225,17 @@ def test_a_store_that_was_closed_opens_again(open_store: Callable[..., SqliteBro
     assert sender.known("a", "b") == [True, True]
 
 
+def test_a_close_never_waits_for_more_than_what_was_taken_in(open_store: Callable[..., SqliteBroker]) -> None:
+    broker = open_store()
+    for n in range(30):
+        call = Background(broker, Sender(broker, f"c{n}").call(Put(QUEUE, (new(f"j{n}"),))))
+        until(lambda: broker._writer is not None)
+        writer = broker._writer
+        broker.close_sync()
+        assert writer is not None and writer.join(0)
+        assert call.result() == [[CREATED]]
+
+
 async def test_memory_outlives_the_loop_that_used_it() -> None:
     sender = Sender(SqliteBroker(":memory:"))
     sender.put(new("a"))
@@ -374,6 +360,39 @@ def test_Q7_a_forked_child_touches_nothing_of_its_parent(path: Path, open_store:
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
+
+
+FORKS_OF_A_BUSY_PROCESS = """
+import os, signal, sys, threading
+from surefoot.brokers.broker import Call, Put
+from surefoot.brokers.sqlite import SqliteBroker
+from surefoot.core.job import NewJob
+broker = SqliteBroker(sys.argv[1])
+def put(caller, number, *ids):
+    broker.run_sync(Call(caller, number, "tag1", (Put("shop:mail", tuple(NewJob(id, b"{}") for id in ids)),)))
+busy = True
+def work():
+    number = 0
+    while busy:
+        number += 1
+        put("busy", number, *[f"busy-{number}-{n}" for n in range(50)])
+thread = threading.Thread(target=work)
+thread.start()
+for n in range(25):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        put(f"child-{n}", 1, f"of-child-{n}")
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, "the child did not get through"
+busy = False
+thread.join()
+"""
+
+
+def test_W20_a_process_may_fork_while_it_writes(path: Path, open_store: Callable[..., SqliteBroker]) -> None:
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS_OF_A_BUSY_PROCESS, str(path)], check=True, timeout=60)
+    assert all(Sender(open_store()).known(*[f"of-child-{n}" for n in range(25)]))
 
 
 # The statements

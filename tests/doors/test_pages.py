@@ -3,6 +3,8 @@ commands.
 """
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +36,38 @@ def test_every_make_target_that_a_page_names_exists(page: str) -> None:
     named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / page).read_text()))
     sentences = {"it", "sure", "two", "a"}
     assert named - sentences <= targets
+
+
+@pytest.fixture(scope="module")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the README's example as app.py, run once."""
+    folder = tmp_path_factory.mktemp("readme")
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    (folder / "app.py").write_text(example)
+    return folder
+
+
+def surefoot(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "surefoot.cli.main", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_the_readme_s_example_runs(application: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "app.py"], cwd=application, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("welcome ann@example.com in fr, job ")
+
+
+def test_every_command_that_the_readme_shows_works_on_its_example(application: Path) -> None:
+    shown = re.findall(r"^    surefoot (.*?)  ", (ROOT / "README.md").read_text(), re.M)
+    assert len(shown) == 5
+    id = surefoot(application, "jobs", "list", "--app", "app", "--json").stdout.partition('"id":"')[2].partition('"')[0]
+    for line in shown:
+        words = [id if word == "ID" else word for word in line.split()]
+        if words[0] == "worker":
+            words.append("--burst")
+        run = surefoot(application, *words)
+        assert run.returncode in (0, 1), f"surefoot {line}: {run.stderr}"
+        assert "Traceback" not in run.stderr

@@ -1,4 +1,4 @@
-"""What the tests of this folder share: a store in memory whose clock can be moved, queues on it, a witness of events."""
+"""What the tests of this folder share: a store in memory whose clock can be moved, its queues, a witness of events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in the store as a worker meets it: foreign bytes, unknown tasks, older and newer arguments, large results."""
+"""What lies in the store as a worker meets it: foreign bytes, unknown tasks, older and newer arguments, results."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.engine.stage import Stage, Thief, burst, known
+from tests.engine.stage import Stage, burst, known
 
-from surefoot import DuplicateJob, JobExpired, Key, PayloadTooLarge, Queue, Reject, ResultNotKept, Retry
+from surefoot import PayloadTooLarge, Queue, Reject, ResultNotKept, Retry
 from surefoot.brokers.broker import Get
 from surefoot.client.session import Session
 from surefoot.core.job import NewJob
-from surefoot.core.transition import Return, Transition
 
 GOOD = b'{"version":1,"id":"%s","task":"work","payload":{"number":1},"created_ms":0}'
 FOREIGN = {
@@ -255,7 +254,7 @@ async def test_results_come_back_as_they_are_annotated(jobs: Queue) -> None:
     one, none, told = await dated.enqueue(), await nothing.enqueue(), await kept.enqueue()
     await burst(jobs)
     assert await one.result(timeout=0) == {"at": moment}
-    assert await told.result(timeout=0) is None
+    assert await told.status() == "completed"
     assert await none.status() is None, "annotated -> None: forgotten at once"
     with pytest.raises(ResultNotKept):
         await none.result(timeout=0)
@@ -282,105 +281,6 @@ async def test_D6_dead_letters_stay_unless_a_worker_says_how_many_or_how_old(sta
     stage.wall.forward(61)
     await burst(jobs, dead_max=0)
     assert await jobs.dead.count() == 0
-
-
-async def test_D9_a_key_holds_one_job_until_it_has_finished(jobs: Queue) -> None:
-    work, ran = working(jobs)
-    first = await work.options(key="k").enqueue(1)
-    second = await work.options(key="k").enqueue(2)
-    assert (second.id, second.duplicate) == (first.id, True)
-    with pytest.raises(DuplicateJob):
-        await work.options(key=Key("k", duplicate="raise")).enqueue(3)
-    replaced = await work.options(key=Key("k", duplicate="replace")).enqueue(4)
-    assert await first.status() == "cancelled"
-    await burst(jobs)
-    assert ran == [4]
-    assert await replaced.status() == "completed"
-    assert not (await work.options(key="k").enqueue(5)).duplicate
-
-
-async def test_D9_a_key_until_started_lets_one_more_wait_behind_the_running_one(jobs: Queue) -> None:
-    key, ran, duplicates = Key("k", until="started"), [], []
-
-    @jobs.task(name="work")
-    async def work(number: int) -> None:
-        ran.append(number)
-        if number == 1:
-            duplicates.extend([(await work.options(key=key).enqueue(more)).duplicate for more in (2, 3)])
-
-    await work.options(key=key).enqueue(1)
-    await burst(jobs)
-    assert (ran, duplicates) == ([1, 2], [False, True])
-
-
-async def test_D9_the_same_id_is_one_job(jobs: Queue) -> None:
-    work, ran = working(jobs)
-    await work.options(id="one").enqueue(1)
-    assert (await work.options(id="one").enqueue(2)).duplicate
-    await burst(jobs)
-    assert ran == [1]
-
-
-async def test_D11_expires_counts_from_the_due_time(stage: Stage, jobs: Queue) -> None:
-    work, ran = working(jobs)
-    job = await work.options(delay=1000, expires=10).enqueue(1)
-    late = await work.options(delay=1000, expires=10).enqueue(2)
-    stage.wall.forward(1009)
-    await burst(jobs, concurrency=1)
-    assert ran == [1, 2]
-    too_late = await work.options(expires=10).enqueue(3)
-    stage.wall.forward(11)
-    await burst(jobs)
-    assert ran == [1, 2]
-    with pytest.raises(JobExpired):
-        await jobs.handle(too_late.id).result(timeout=0)
-    assert [await one.status() for one in (job, late)] == ["completed", "completed"]
-
-
-async def test_D11_a_job_that_has_started_once_does_not_expire(stage: Stage, jobs: Queue) -> None:
-    runs: list[int] = []
-
-    @jobs.task(name="work", retry=Retry(base=100, jitter=0), keep_result=60)
-    async def work() -> None:
-        runs.append(1)
-        if len(runs) == 1:
-            raise ValueError("again")
-
-    job = await work.options(expires=10).enqueue()
-    await burst(jobs)
-    stage.wall.forward(101)
-    await burst(jobs)
-    assert await job.status() == "completed"
-
-
-async def test_D11_a_requeue_starts_the_time_anew(stage: Stage, jobs: Queue) -> None:
-    work, ran = working(jobs)
-    await stage.put(
-        jobs,
-        NewJob("x", b'{"version":1,"id":"x","task":"work","payload":{},"options":{"expires_after_ms":10000}}'),
-    )
-    await burst(jobs)
-    assert (await known(jobs.handle("x"))).reason == "invalid"
-    await jobs.dead.edit("x", number=9)
-    stage.wall.forward(1000)
-    assert await jobs.dead.requeue("x") == 1
-    await burst(jobs)
-    assert ran == [9]
-    assert await jobs.handle("x").status() == "completed"
-
-
-async def test_D11_a_lost_lease_counts_as_a_start(stage: Stage, jobs: Queue) -> None:
-    work, ran = working(jobs)
-    job = await work.options(expires=10).enqueue(1)
-    thief = Thief(stage)
-    [leased] = await thief.claim(jobs, lease_ms=1_000)
-    stage.wall.forward(1000)
-    [again] = await thief.claim(jobs, lease_ms=1_000)
-    assert again.id == leased.id
-    assert await thief.settle(jobs, Transition(again.id, again.token, Return())) == ["applied"]
-    await burst(jobs)
-    assert ran == [1]
-    assert await job.status() == "completed"
 
 
 @pytest.mark.parametrize("name", ["os.system", "builtins.eval", "subprocess:run", "__import__"])

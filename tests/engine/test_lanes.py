@@ -69,12 +69,12 @@ async def test_a_run_is_told_to_have_begun_before_it_is_told_to_have_ended(bench
 
     def on_done(id: str) -> None:
         if id == "first":
+            bench.start("second", lambda: 2)
+            bench.start("third", lambda: third_runs.set())
             assert third_runs.wait(PATIENCE_S)
 
     bench.on_done = on_done
     bench.start("first", lambda: 1)
-    bench.start("second", lambda: 2)
-    bench.start("third", lambda: third_runs.set())
     await bench.ended("first", "second", "third")
     await asyncio.sleep(0.01)
     for id in ("first", "second", "third"):
@@ -124,5 +124,3 @@ async def test_a_burst_uses_as_many_threads_as_there_may_be_and_no_more() -> Non
     await bench.ended(*[str(number) for number in range(40)])
     bench.lane.close()
     assert set(bench.outcomes.values()) == {Returned(True)}
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +11,6 @@ import pytest
 from tests.engine.stage import PATIENCE_S, Witness, burst, happens, known, serving, soon
 
 from surefoot import Queue, Snooze, StateMissing, UsageError, Worker, clock, current_job
-from surefoot.execution.context import Running
 
 
 class Services:
@@ -28,14 +26,15 @@ async def test_a_worker_in_the_background_of_a_running_loop(jobs: Queue) -> None
         return 2 * number
 
     worker = Worker(jobs)
-    assert worker.id is None
+    outside = [worker.id]
     async with worker:
         assert await (await double.enqueue(21)).result(timeout=PATIENCE_S) == 42
         async with asyncio.timeout(PATIENCE_S):
             while not (infos := await jobs.workers()):
                 await asyncio.sleep(0.01)
         assert [info.id for info in infos] == [worker.id]
-    assert worker.id is None and worker.exit_code == 0
+    outside.append(worker.id)
+    assert outside == [None, None] and worker.exit_code == 0
 
 
 async def test_a_worker_may_serve_again_after_it_has_left(jobs: Queue) -> None:
@@ -266,10 +265,12 @@ async def test_state_missing_says_what_there_is(jobs: Queue) -> None:
 
 
 async def test_an_error_of_the_lifespan_stops_the_start_and_claims_nothing(jobs: Queue) -> None:
+    async def connect() -> Services:
+        raise RuntimeError("no database")
+
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[Services]:
-        raise RuntimeError("no database")
-        yield Services()
+        yield await connect()
 
     @jobs.task(name="work")
     async def work() -> None: ...
@@ -281,85 +282,6 @@ async def test_an_error_of_the_lifespan_stops_the_start_and_claims_nothing(jobs:
     with pytest.raises(RuntimeError, match="no database"):
         await Worker(jobs, lifespan=lifespan).serve(burst=True)
     assert await job.status() == "pending"
-
-
-def timers(loop: asyncio.AbstractEventLoop) -> list[str]:
-    """The loop's timers that will still fire; only the standard loop can be asked."""
-    return [repr(handle) for handle in getattr(loop, "_scheduled", []) if not handle.cancelled()]
-
-
-def threads() -> set[str]:
-    return {one.name for one in threading.enumerate() if one.name.startswith(("surefoot-keeper", "surefoot-job"))}
-
-
-async def gone(what: str) -> None:
-    """Threads end by themselves; nobody joins them, so a test must wait for it."""
-    async with asyncio.timeout(PATIENCE_S):
-        while what in threads():
-            await asyncio.sleep(0.01)
-
-
-async def test_nothing_is_left_behind_when_a_worker_has_left(jobs: Queue) -> None:
-    loop = asyncio.get_running_loop()
-
-    @jobs.task(name="plain")
-    def plain() -> None: ...
-
-    @jobs.task(name="coroutine")
-    async def coroutine() -> None: ...
-
-    @jobs.every(3600, name="hourly")
-    async def hourly() -> None: ...
-
-    tasks = asyncio.all_tasks()
-    await jobs.open()
-    before = len(timers(loop))
-    for _ in range(3):
-        await jobs.enqueue_many([plain.draft() for _ in range(20)])
-        await jobs.enqueue_many([coroutine.draft() for _ in range(20)])
-        await burst(jobs)
-    await gone("surefoot-keeper")
-    await gone("surefoot-job")
-    await asyncio.sleep(0)
-    assert asyncio.all_tasks() == tasks
-    left = timers(loop)
-    assert len(left) <= before, left
-
-
-def runs_in_memory() -> int:
-    gc.collect()
-    return sum(type(one) is Running for one in gc.get_objects())
-
-
-@pytest.mark.parametrize("lane", ["thread", "loop"])
-async def test_a_worker_that_goes_on_keeps_nothing_of_jobs_that_ended(jobs: Queue, lane: str) -> None:
-    @jobs.task(name="plain")
-    def plain() -> None: ...
-
-    @jobs.task(name="coroutine")
-    async def coroutine() -> None: ...
-
-    draft = plain.draft if lane == "thread" else coroutine.draft
-    witness = Witness()
-    async with serving(jobs, on_event=witness):
-        for _ in range(3):
-            await jobs.enqueue_many([draft() for _ in range(500)])
-        await witness.sees("completed", count=1500)
-        await asyncio.sleep(0.05)
-        assert runs_in_memory() <= 50, "runs that ended are still held"
-
-
-async def test_a_job_that_moved_its_deadline_is_forgotten_when_it_ends(jobs: Queue) -> None:
-    @jobs.task(name="work")
-    async def work() -> None:
-        current_job().extend(60)
-
-    witness = Witness()
-    async with serving(jobs, on_event=witness):
-        await jobs.enqueue_many([work.draft() for _ in range(200)])
-        await witness.sees("completed", count=200)
-        await asyncio.sleep(0.05)
-        assert runs_in_memory() <= 50, "runs that ended are still held"
 
 
 def test_run_blocks_until_a_burst_is_over(jobs: Queue) -> None:
@@ -396,3 +318,13 @@ async def test_W11_a_blocked_loop_is_named_and_keeps_its_job(jobs: Queue) -> Non
         event = await witness.sees("loop_blocked")
     assert (event.job_id, event.task) == (job.id, "blocking")
     assert "sleep_blocking" in str(event.details["stack"])
+
+
+async def test_W19_two_workers_of_one_name_are_two(jobs: Queue) -> None:
+    async with serving(jobs, name="web-1") as one, serving(jobs, name="web-1") as other:
+        async with asyncio.timeout(PATIENCE_S):
+            while len(infos := await jobs.workers()) < 2:
+                await asyncio.sleep(0.01)
+    assert {info.name for info in infos} == {"web-1"}
+    assert one.name == other.name == "web-1"
+    assert len({info.id for info in infos}) == 2

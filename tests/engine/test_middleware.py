@@ -1,4 +1,4 @@
-"""Middleware around both lanes, and on_event: what is told, once, in which order, and when the listener itself fails."""
+"""Middleware around both lanes, and on_event: what is told, once, in which order, and when the listener fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step functions of the engine with explicit times and answers: turn, trust, waiter, deadlines, keeper, settling."""
+"""The step functions of the engine with explicit times and answers: turn, waiter, deadlines, keeper."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from surefoot import clock
-from surefoot.brokers.broker import Beat, Claim, Claimed, Extend, Hold, NoRoom, Prune, Settle, Verb
+from surefoot.brokers.answers import Claimed, Hold
+from surefoot.brokers.broker import Beat, Claim, Extend, NoRoom, Prune, Settle, Verb
 from surefoot.core.codec import Envelope, decode_envelope
 from surefoot.core.errors import StoreError, StoreUnavailable
 from surefoot.core.job import Counts, Leased
@@ -74,6 +75,9 @@ class Host:
         self.moved: list[Running] = []
 
     def now_ms(self) -> int:
+        return STORE_MS
+
+    def ms_at(self, monotonic: float) -> int:
         return STORE_MS
 
     def deadline_moved(self, running: Running) -> None:
@@ -290,9 +294,12 @@ class TestDeadlines:
     async def test_a_deadline_that_moved_is_met_at_its_new_time(self) -> None:
         told: list[float] = []
         first = asyncio.Event()
-        deadlines = Deadlines(
-            asyncio.get_running_loop(), lambda running: (told.append(clock.monotonic()), first.set())[0]
-        )
+
+        def expired(running: Running) -> None:
+            told.append(clock.monotonic())
+            first.set()
+
+        deadlines = Deadlines(asyncio.get_running_loop(), expired)
         running = running_of(leased("a"), 30)
         running.begin()
         deadlines.watch(running)
@@ -317,8 +324,8 @@ class TestKeeper:
         assert isinstance(extend, Extend) and isinstance(beat, Beat)
         assert keeper.next_in(100.0) == 2.5
         assert keeper.calls(102.4) == []
-        [[extend]] = keeper.calls(102.5)
-        assert extend.lease_ms == 10_000
+        [[again]] = keeper.calls(102.5)
+        assert again == extend == Extend(QUEUE, extend.leases, 10_000)
         assert [beat for [beat] in keeper.calls(100.0 + BEAT_S) if isinstance(beat, Beat)]
         keeper.beat_soon()
         assert keeper.next_in(101.0) == 0.0
@@ -327,7 +334,7 @@ class TestKeeper:
         desk = Desk()
         keeper = Keeper(desk.unsettled, [QUEUE], 10_000, lambda queue, left: b"{}", lambda: "me")
         desk.gets(leased("runs"), leased("waits"), leased("sent"))
-        runs, waits, sent = desk.started
+        _, waits, sent = desk.started
         desk.ends(sent)
         desk.settles(1.1)
         desk.ends(waits)

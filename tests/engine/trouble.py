@@ -1,4 +1,4 @@
-"""A broker that can be told to fail: the store away, answers lost, one verb refused. Around the real one, never a mock."""
+"""A broker that can be told to fail: the store away, answers lost, one verb refused. It stands around the real one."""
 
 from __future__ import annotations
 

@@ -71,7 +71,13 @@ def reading() -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    children = [child(lambda: (produce(5), queue.find_sync(limit=100), produce(5))) for _ in range(CHILDREN)]
+
+    def both() -> None:
+        produce(5)
+        assert queue.find_sync(limit=100)
+        produce(5)
+
+    children = [child(both) for _ in range(CHILDREN)]
     wait_for(children)
     over.set()
     reader.join()
@@ -130,7 +136,7 @@ def loop() -> None:
         asked = [asyncio.ensure_future(queue.enqueue(draft)) for draft in drafts]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        pid = child(lambda: threading.Thread(target=asynchronous).run())
+        pid = child(asynchronous)
         await asyncio.gather(*asked)
         for draft in drafts:
             ledger.write("accepted", draft.id)
@@ -160,7 +166,7 @@ def clone() -> None:
 
     def say() -> None:
         mine.pid = os.getpid()
-        queue.sessions._free.append(session)  # type: ignore[attr-defined]
+        queue.sessions._free.append(session)
         for _ in range(10):
             draft = task.draft(seconds=0)
             queue.enqueue_sync(draft)

@@ -134,7 +134,7 @@ class Judge:
     def _recovery(self, runs: list[Fact], line: Fact) -> None:
         """From the blow to the next start, whether or not the claim that was lost had reached its handler."""
         pid = self._pids.get(line.get("caller", ""))
-        if line.get("kind") != "crash" or pid not in self._struck:
+        if line.get("kind") != "crash" or pid is None or pid not in self._struck:
             return
         after = [run["at"] for run in runs if run["attempt"] > line["attempt"]]
         if after:

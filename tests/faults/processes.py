@@ -105,8 +105,8 @@ class Fleet:
 
     def ready(self, *workers: Process) -> None:
         """Wait until these workers serve."""
-        for worker in workers:
-            eventually(f"worker {worker.pid} serves", lambda one=worker: one.pid in self.ledger.pids().values())
+        pids = {worker.pid for worker in workers}
+        eventually(f"workers {pids} serve", lambda: pids <= set(self.ledger.pids().values()))
 
     def id_of(self, worker: Process) -> str:
         """The id of a worker that serves."""
@@ -142,6 +142,13 @@ class Fleet:
         """Let a frozen process go on."""
         process.send_signal(signal.SIGCONT)
 
+    def stop(self, *workers: Process) -> None:
+        """Have these workers drain and leave."""
+        for worker in workers:
+            worker.send_signal(signal.SIGTERM)
+        for worker in workers:
+            self.left(worker, 0)
+
     def left(self, process: Process, code: int) -> None:
         """Wait for the end of a process, and check how it ended."""
         assert process.wait(PATIENCE_S) == code
@@ -151,6 +158,11 @@ class Fleet:
     def told(self, what: str, count: int = 1, job: str | None = None) -> None:
         """Wait until so many facts of a kind are in the ledger."""
         eventually(f"{count} x {what}", lambda: self.ledger.count(what, job) >= count)
+
+    def moment(self, facts: int) -> None:
+        """Wait until so many more facts are told, or until there is nothing left to tell."""
+        until = self.ledger.length() + facts
+        eventually(f"{facts} more facts", lambda: self.ledger.length() >= until or self.over())
 
     def over(self) -> bool:
         """Whether nothing waits or runs in the store."""

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from tests.faults.processes import DEFAULTS, Fleet, eventually
+from tests.faults.processes import DEFAULTS, Fleet
 
 RECOVERY_S = 15.0
 """The one promise with a number: with default settings a dead worker's job runs again within this time."""
@@ -134,12 +134,10 @@ def kill_run(fleet: Fleet, dice: random.Random) -> None:
     """200 jobs of half a second on three workers with default settings, one of which is killed."""
     workers = [fleet.start(*DEFAULTS) for _ in range(3)]
     fleet.ready(*workers)
-    before = fleet.ledger.length()
     for _ in range(4):
         fleet.enqueue("work", 50, seconds=0.5)
-    victim, moment = dice.choice(workers), before + dice.randrange(1, 700)
-    print(f"process {victim.pid} is killed at fact {moment - before}")
-    eventually("the moment to kill", lambda: fleet.ledger.length() >= moment or fleet.over())
+    victim = dice.choice(workers)
+    fleet.moment(dice.randrange(0, 700))
     fleet.kill(victim)
     verdict = fleet.all_over()
     verdict.assert_nothing_lost()

@@ -30,6 +30,7 @@ def test_W10_zombie_cannot_settle(fleet: Fleet, task: str) -> None:
     assert fleet.record(id) == before
     assert before.result == json.dumps(fleet.id_of(heir)).encode()
     fleet.all_over().assert_nothing_lost()
+    fleet.stop(zombie, heir)
     assert fleet.ledger.count("event:lease_lost") == 1
     assert fleet.ledger.count("event:completed", id) == 1
     assert (before.counts.crashes, before.counts.failures) == (1, 0)
@@ -47,6 +48,7 @@ def test_W10_zombie_cannot_fail_it(fleet: Fleet) -> None:
     assert fleet.record(id) == before
     assert fleet.ledger.of("ended", id)[0]["worker"] == fleet.id_of(heir)
     fleet.all_over().assert_nothing_lost()
+    fleet.stop(zombie, heir)
     assert fleet.ledger.count("event:lease_lost") == 1
 
 
@@ -67,6 +69,7 @@ def test_W10_zombie_is_cancelled_and_its_progress_refused(fleet: Fleet) -> None:
     verdict = fleet.all_over()
     verdict.assert_nothing_lost()
     assert fleet.record(id).result == json.dumps(heirs).encode()
+    fleet.stop(zombie, heir)
     assert fleet.ledger.count("event:lease_lost") == 1
     assert verdict.ended == 1
 
@@ -97,6 +100,7 @@ def test_W10_zombie_of_a_former_life_of_the_id(fleet: Fleet, seconds: float) -> 
     assert (last.state, last.counts.crashes) == ("completed", 0)
     assert last.result == json.dumps(fleet.id_of(heir)).encode()
     assert fleet.ledger.count("started", "x") == 3
+    fleet.stop(zombie, heir)
     assert fleet.ledger.count("event:lease_lost") == 1
 
 

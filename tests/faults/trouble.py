@@ -30,7 +30,7 @@ _SIGNALS = {
 
 
 class Plan(msgspec.Struct, array_like=True):
-    """Strike at the nth call that holds this verb. A claim counts if it wants jobs, and after it, if it brought some."""
+    """Strike at the nth call that holds this verb. A claim counts if it wants jobs; after it, if it brought some."""
 
     blow: Blow
     verb: str

@@ -57,7 +57,8 @@ def parse(url: str) -> Address:
     for word in words:
         if word not in known:
             hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
-            raise _unreadable(url, f"there is no option '{word}'{_ended(hint)}")
+            told = word if word.isidentifier() else "..."  # it may be the rest of a password
+            raise _unreadable(url, f"there is no option '{told}'{_ended(hint)}")
     namespace = words.get("namespace")
     if namespace is not None and not is_namespace(namespace):
         raise _unreadable(url, f"namespace={namespace!r} is not a namespace; give letters, digits or _ . -")

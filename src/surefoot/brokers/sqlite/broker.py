@@ -21,6 +21,7 @@ from surefoot.core.names import UNDERSTANDS
 
 _CLOSING_S: Final = 5.0
 _AT_EXIT_S: Final = 1.0
+_FORKING_S: Final = 1.0
 
 
 class SqliteBroker:
@@ -129,13 +130,16 @@ class SqliteBroker:
     def _close(self, seconds: float) -> None:
         self._same_process()
         with self._lock:
-            parts = [part for part in (self._reader, self._writer) if part is not None]
+            parts = self._parts()
             self._reader = self._writer = None
         for part in parts:
             part.stop()
         self._bells.release_all()
         for part in parts:
             part.join(seconds)
+
+    def _parts(self) -> list[Reader | Writer]:
+        return [part for part in (self._reader, self._writer) if part is not None]
 
     # --- forks ---
 
@@ -145,16 +149,30 @@ class SqliteBroker:
 
     def _forked(self) -> None:
         """We are a child now: the parent's threads are not here, its connections and waiters are not ours."""
-        for part in (self._writer, self._reader):
-            if part is not None:
-                part.store.abandon()
+        for part in self._parts():
+            part.store.abandon()
         self._fresh()
 
 
 _brokers: "weakref.WeakSet[SqliteBroker]" = weakref.WeakSet()
 
 
-def _after_fork() -> None:
+_held: "list[threading.Lock]" = []
+
+
+def _before_fork() -> None:
+    for store in [part.store for broker in list(_brokers) for part in broker._parts()]:
+        if store.in_use.acquire(timeout=_FORKING_S):
+            _held.append(store.in_use)
+
+
+def _after_fork_in_parent() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _after_fork_in_child() -> None:
+    _held.clear()
     for broker in list(_brokers):
         broker._forked()
 
@@ -165,5 +183,5 @@ def _at_exit() -> None:
             broker._close(_AT_EXIT_S)
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

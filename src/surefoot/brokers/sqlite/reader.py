@@ -1,6 +1,5 @@
 """The one thread of a process that answers calls which only look; they never wait behind writers."""
 
-import logging
 import queue
 import threading
 from typing import Final
@@ -9,8 +8,6 @@ from surefoot.brokers.sqlite import faults
 from surefoot.brokers.sqlite.store import Store
 from surefoot.brokers.sqlite.ticket import Outcome, Ticket, deliver
 from surefoot.brokers.sqlite.work import Work
-
-log: Final = logging.getLogger("surefoot")
 
 
 class Reader:
@@ -38,12 +35,12 @@ class Reader:
 
     def _serve(self) -> None:
         while (ticket := self._line.get()) is not None:
-            deliver(self._answer(ticket))
-            del ticket
-        try:
-            self.store.close()
-        except Exception:
-            log.exception("%s could not be closed properly", self.store.path)
+            with self.store.in_use:
+                told = self._answer(ticket)
+            deliver(told)
+            del ticket, told
+        with self.store.in_use:
+            self.store.close_logged()
 
     def _answer(self, ticket: Ticket) -> list[tuple[Ticket, Outcome]]:
         store = self.store

@@ -9,6 +9,7 @@ import logging
 import os
 import random
 import sqlite3
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -55,6 +56,9 @@ class Store:
         self._unfit: StoreUnsuitable | None = None
         self._warned = False
         self.commits = 0
+        self.in_use: Final = threading.Lock()
+        """Held by the thread that works with the connection. Whoever forks takes it first: SQLite's own locks, if some
+        thread held them, would never be given back in the child."""
         self._wal_warned_bytes = _WAL_LARGE_BYTES
         shared = script("shared")
         self._read_word = shared["word"]
@@ -100,6 +104,13 @@ class Store:
             with self._lock.held():
                 connection.close()
             self._lock.close()
+
+    def close_logged(self) -> None:
+        """Close it at the end of a thread, where nobody is left to be told of an error."""
+        try:
+            self.close()
+        except Exception:
+            log.exception("%s could not be closed properly", self.path)
 
     def abandon(self) -> None:
         """In a forked child: the parent's connection must not be touched, not even to close it."""

@@ -3,6 +3,7 @@
 While somebody waits for a wake-up it also looks for the work of other processes.
 """
 
+import contextlib
 import logging
 import queue
 import threading
@@ -64,28 +65,35 @@ class Writer:
     # --- the thread ---
 
     def _serve(self) -> None:
-        while True:
+        while not (self._stopping and self._line.empty() and not self._has_work()):
             self._receive()
-            if self._urgent or self._waiting:
-                self._work()
-            elif self._stopping and self._line.empty():
-                break
-            if self._others.due(clock.monotonic()):
-                self._look()
-        try:
-            self.store.close()
-        except Exception:
-            log.exception("%s could not be closed properly", self.store.path)
+            try:
+                with self.store.in_use:
+                    self._turn()
+            except Exception:
+                log.exception("the writer of %s met an error of its own; it goes on", self.store.path)
+        with self.store.in_use:
+            self.store.close_logged()
+
+    def _turn(self) -> None:
+        if self._has_work():
+            self._work()
+        if self._others.due(clock.monotonic()):
+            self._look()
 
     def _receive(self) -> None:
         """Take in what came; block until something does, or until it is time to look."""
-        try:
-            if not (self._urgent or self._waiting):
+        with contextlib.suppress(queue.Empty):
+            if not self._has_work():
                 self._sort(self._line.get(timeout=self._others.interval()))
-            while True:
-                self._sort(self._line.get_nowait())
-        except queue.Empty:
-            return
+        self._take_in()
+
+    def _has_work(self) -> bool:
+        return bool(self._urgent or self._waiting)
+
+    def _take_in(self) -> None:
+        for _ in range(self._line.qsize()):
+            self._sort(self._line.get_nowait())
 
     def _sort(self, ticket: Ticket | None) -> None:
         if ticket is None:
@@ -123,6 +131,7 @@ class Writer:
         store = self.store
         store.open()
         store.begin()
+        self._take_in()  # the lock may have been long in coming
         told: list[tuple[Ticket, Outcome]] = []
         try:
             work = Work(store, self._understands, self._words(), careful=False)

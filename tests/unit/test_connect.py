@@ -1,0 +1,171 @@
+"""From URLs to brokers: what can be read, what cannot and what is said then, and that no message holds a password."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from surefoot.brokers.connect import Address, connect, parse, shown
+from surefoot.core.errors import ConfigError
+
+
+def said(url: str) -> str:
+    with pytest.raises(ConfigError) as told:
+        parse(url)
+    return str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:////var/lib/jobs.db", "/var/lib/jobs.db"),
+        ("sqlite:///:memory:", ":memory:"),
+        ("sqlite:////tmp/a%20b%3Fc.db", "/tmp/a b?c.db"),
+    ],
+)
+def test_a_file_is_named_after_three_slashes(url: str, path: str) -> None:
+    assert (parse(url).scheme, parse(url).path) == ("sqlite", path)
+
+
+def test_a_relative_file_is_made_absolute_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    address = parse("sqlite:///jobs.db")
+    monkeypatch.chdir("/")
+    assert address.path == os.path.join(tmp_path, "jobs.db")
+
+
+def test_the_options_are_read() -> None:
+    url = "sqlite:////tmp/jobs.db?namespace=shop&timeout=2.5&synchronous=normal&busy_timeout=10"
+    assert parse(url) == Address(
+        scheme="sqlite", url=url, path="/tmp/jobs.db", namespace="shop", timeout=2.5, synchronous="normal",
+        busy_timeout=10,
+    )  # fmt: skip
+
+
+def test_what_is_not_given_is_none() -> None:
+    assert parse("sqlite:////tmp/jobs.db") == Address(
+        scheme="sqlite", url="sqlite:////tmp/jobs.db", path="/tmp/jobs.db"
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "path"),
+    [
+        ("redis://user:pass@cache:6379/0", "cache:6379", "/0"),
+        ("rediss://cache", "cache", ""),
+        ("valkey://cache:6379/1", "cache:6379", "/1"),
+        ("valkeys://cache", "cache", ""),
+        ("unix:///run/redis.sock?db=0", "", "/run/redis.sock"),
+        ("redis+sentinel://h1:26379,h2:26379/mymaster/0", "h1:26379,h2:26379", "/mymaster/0"),
+        ("rediss+sentinel://h1/mymaster/0", "h1", "/mymaster/0"),
+        ("valkey+cluster://h1:7000,h2:7001?namespace=shop", "h1:7000,h2:7001", ""),
+    ],
+)
+def test_servers_are_read_too(url: str, hosts: str, path: str) -> None:
+    address = parse(url)
+    assert (address.hosts, address.path) == (hosts, path)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (
+            "redis//cache:6379",
+            "cannot read the URL 'redis//cache:6379': the scheme is missing its colon; did you mean 'redis://cache:6379'?",
+        ),
+        (
+            "postgres://me:secret@host/db",
+            "cannot read the URL 'postgres://...': surefoot stores jobs in sqlite, redis or valkey.",
+        ),
+        (
+            "sqllite:///jobs.db",
+            "cannot read the URL 'sqllite://...': surefoot stores jobs in sqlite, redis or valkey; did you mean "
+            "'sqlite://...'?",
+        ),
+        ("jobs.db", "cannot read the URL 'jobs.db': it has no scheme; write sqlite:///jobs.db, or redis://host:6379."),
+        (
+            "sqlite://jobs.db",
+            "cannot read the URL 'sqlite://jobs.db': a file has three slashes before it; did you mean 'sqlite:///jobs.db'?",
+        ),
+        ("sqlite:///", "cannot read the URL 'sqlite:///': it names no file; write sqlite:///jobs.db."),
+        (
+            "sqlite:///jobs.db?timout=3",
+            "cannot read the URL 'sqlite:///jobs.db?timout=3': there is no option 'timout'; did you mean 'timeout'?",
+        ),
+        (
+            "redis://cache?synchronous=full",
+            "cannot read the URL 'redis://cache?synchronous=full': there is no option 'synchronous'; known: namespace, "
+            "timeout.",
+        ),
+        (
+            "sqlite:///jobs.db?timeout=0",
+            "cannot read the URL 'sqlite:///jobs.db?timeout=0': timeout='0' is not a duration; give seconds > 0.",
+        ),
+        (
+            "sqlite:///jobs.db?busy_timeout=soon",
+            "cannot read the URL 'sqlite:///jobs.db?busy_timeout=soon': busy_timeout='soon' is not a duration; give "
+            "seconds > 0.",
+        ),
+        (
+            "sqlite:///jobs.db?synchronous=off",
+            "cannot read the URL 'sqlite:///jobs.db?synchronous=off': synchronous='off' is unknown; give full or "
+            "normal.",
+        ),
+        (
+            "sqlite:///jobs.db?namespace=a:b",
+            "cannot read the URL 'sqlite:///jobs.db?namespace=a:b': namespace='a:b' is not a namespace; give letters, "
+            "digits or _ . -",
+        ),
+    ],
+)
+def test_what_cannot_be_read_is_told_with_the_way_out(url: str, sentence: str) -> None:
+    assert said(url) == sentence
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:secret@cache:6379/0",
+        "redis://:secret@cache",
+        "redis://user:se/cr?et:secret@cache",
+        "redis//user:secret@cache",
+        "user:secret@cache:6379",
+        "redis://cache?password=secret",
+        "redis+sentinel://user:secret@h1:26379,h2:26379/mymaster/0",
+    ],
+)
+def test_S6_a_password_is_never_shown(url: str) -> None:
+    assert "secret" not in shown(url)
+    try:
+        told = str(parse(url).url)
+    except ConfigError as refusal:
+        told = str(refusal)
+    assert "secret" not in told
+
+
+def test_a_path_with_an_at_sign_is_shown_as_it_is() -> None:
+    assert shown("sqlite:////home/me@work/jobs.db") == "sqlite:////home/me@work/jobs.db"
+
+
+def test_a_process_has_one_broker_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    broker = connect("sqlite:///jobs.db")
+    assert connect(f"sqlite:///{tmp_path}/jobs.db?namespace=shop") is broker
+    assert connect("sqlite:///other.db") is not broker
+    assert connect("sqlite:///:memory:") is connect("sqlite:///:memory:")
+    assert broker.address == f"sqlite:///{tmp_path}/jobs.db"
+    assert list(tmp_path.iterdir()) == [], "nothing is opened before the first use"
+
+
+def test_one_store_has_one_set_of_options(tmp_path: Path) -> None:
+    connect(f"sqlite:///{tmp_path}/jobs.db")
+    with pytest.raises(ConfigError, match="are one store with different options"):
+        connect(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")
+
+
+def test_servers_are_refused_until_there_is_a_broker_for_them() -> None:
+    with pytest.raises(ConfigError) as told:
+        connect("redis://user:secret@cache:6379/0")
+    assert (
+        str(told.value) == "cannot use redis://user:***@cache:6379/0: this release stores jobs in sqlite only so far."
+    )
