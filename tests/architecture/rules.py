@@ -12,8 +12,8 @@ from itertools import takewhile
 
 PURE_MODULES = frozenset(
     "__future__ abc base64 bisect collections contextlib copy dataclasses datetime decimal difflib enum fractions "
-    "functools hashlib heapq hmac inspect itertools json keyword math msgspec numbers operator re reprlib string struct sys "
-    "textwrap types typing unicodedata weakref zoneinfo".split()
+    "functools hashlib heapq hmac inspect itertools json keyword math msgspec numbers operator re reprlib string "
+    "struct sys textwrap types typing unicodedata weakref zoneinfo".split()
 )
 PURE_NAMES = frozenset({"uuid.UUID"})
 WORLD_BUILTINS = frozenset({"breakpoint", "input", "open", "print"})

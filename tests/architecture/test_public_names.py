@@ -47,9 +47,7 @@ def said_below_aliases() -> set[str]:
 def test_every_public_name_is_there_and_has_a_docstring() -> None:
     aliases = said_below_aliases()
     silent = [
-        name
-        for name in PUBLIC_NAMES
-        if not (getattr(surefoot, name).__doc__ or "").strip() and name not in aliases
+        name for name in PUBLIC_NAMES if not (getattr(surefoot, name).__doc__ or "").strip() and name not in aliases
     ]
     assert not silent, f"say in a docstring what each of these is: {silent}"
 

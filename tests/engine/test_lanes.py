@@ -76,7 +76,9 @@ async def test_a_run_is_told_to_have_begun_before_it_is_told_to_have_ended(bench
     bench.on_done = on_done
     bench.start("first", lambda: 1)
     await bench.ended("first", "second", "third")
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(PATIENCE_S):
+        while len(bench.told) < 6:
+            await asyncio.sleep(0.005)
     for id in ("first", "second", "third"):
         assert [what for what, which in bench.told if which == id] == ["began", "done"], bench.told
 

@@ -61,6 +61,15 @@ def runs_in_memory() -> int:
     return sum(type(one) is Running for one in gc.get_objects())
 
 
+async def let_go() -> None:
+    """Almost no run is held any more; the last of them may still be on its way out."""
+    for _ in range(20):
+        if runs_in_memory() <= 50:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail(f"{runs_in_memory()} runs that ended are still held")
+
+
 @pytest.mark.parametrize("lane", ["thread", "loop"])
 async def test_a_worker_that_goes_on_keeps_nothing_of_jobs_that_ended(jobs: Queue, lane: str) -> None:
     @jobs.task(name="plain")
@@ -75,8 +84,7 @@ async def test_a_worker_that_goes_on_keeps_nothing_of_jobs_that_ended(jobs: Queu
         for _ in range(3):
             await jobs.enqueue_many([draft() for _ in range(500)])
         await witness.sees("completed", count=1500)
-        await asyncio.sleep(0.05)
-        assert runs_in_memory() <= 50, "runs that ended are still held"
+        await let_go()
 
 
 async def test_a_job_that_moved_its_deadline_is_forgotten_when_it_ends(jobs: Queue) -> None:
@@ -88,5 +96,4 @@ async def test_a_job_that_moved_its_deadline_is_forgotten_when_it_ends(jobs: Que
     async with serving(jobs, on_event=witness):
         await jobs.enqueue_many([work.draft() for _ in range(200)])
         await witness.sees("completed", count=200)
-        await asyncio.sleep(0.05)
-        assert runs_in_memory() <= 50, "runs that ended are still held"
+        await let_go()

@@ -11,6 +11,7 @@ import pytest
 from tests.engine.stage import PATIENCE_S, Witness, burst, happens, known, serving, soon
 
 from surefoot import Queue, Snooze, StateMissing, UsageError, Worker, clock, current_job
+from surefoot.engine import serve
 
 
 class Services:
@@ -66,11 +67,11 @@ async def test_serve_that_is_cancelled_hands_everything_back(jobs: Queue) -> Non
             ended.set()
 
     job = await endless.enqueue()
-    serve = asyncio.create_task(Worker(jobs).serve())
+    served = asyncio.create_task(Worker(jobs).serve())
     await happens(running)
-    serve.cancel()
+    served.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await soon(asyncio.wait_for(serve, PATIENCE_S))
+        await soon(asyncio.wait_for(served, PATIENCE_S))
     assert ended.is_set()
     stored = await known(job)
     assert (stored.state, stored.runs, stored.interruptions, stored.failures) == ("pending", 1, 1, 0)
@@ -92,13 +93,13 @@ async def test_stop_comes_from_any_thread_and_running_jobs_may_finish(jobs: Queu
     job = await slow.enqueue()
     witness = Witness()
     worker = Worker(jobs, concurrency=1, on_event=witness)
-    serve = asyncio.create_task(worker.serve())
+    served = asyncio.create_task(worker.serve())
     await happens(running)
     after = await next_one.enqueue()
     await asyncio.to_thread(worker.stop)
     await witness.sees("worker_draining")
     gate.set()
-    await asyncio.wait_for(serve, PATIENCE_S)
+    await asyncio.wait_for(served, PATIENCE_S)
     assert await job.result(timeout=0) is True, "a job that runs sees that the worker leaves"
     assert await after.status() == "pending", "nothing is claimed after the stop"
 
@@ -168,11 +169,11 @@ async def test_a_second_stop_cuts_the_drain_short(jobs: Queue) -> None:
 
     job = await endless.enqueue()
     worker = Worker(jobs, drain=3600)
-    serve = asyncio.create_task(worker.serve())
+    served = asyncio.create_task(worker.serve())
     await happens(running)
     worker.stop()
     worker.stop()
-    await asyncio.wait_for(serve, PATIENCE_S)
+    await asyncio.wait_for(served, PATIENCE_S)
     assert await job.status() == "pending"
 
 
@@ -193,7 +194,10 @@ async def test_a_job_may_snooze_when_the_worker_leaves(jobs: Queue) -> None:
     assert (stored.state, stored.snoozes, stored.interruptions, stored.failures) == ("pending", 1, 0, 0)
 
 
-async def test_a_coroutine_that_swallows_its_cancellation_does_not_hold_the_worker(jobs: Queue) -> None:
+async def test_a_coroutine_that_swallows_its_cancellation_does_not_hold_the_worker(
+    jobs: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "_STRAGGLERS_S", 0.2)
     running, gate = asyncio.Event(), asyncio.Event()
 
     @jobs.task(name="deaf")
@@ -232,12 +236,12 @@ async def test_the_lifespan_opens_before_the_first_job_and_closes_after_the_drai
 
     job = await work.enqueue()
     worker = Worker(jobs, lifespan=lifespan)
-    serve = asyncio.create_task(worker.serve())
+    served = asyncio.create_task(worker.serve())
     await happens(running)
     worker.stop()
     await asyncio.sleep(0)
     gate.set()
-    await asyncio.wait_for(serve, PATIENCE_S)
+    await asyncio.wait_for(served, PATIENCE_S)
     assert await job.result(timeout=0) is True
     assert not services.open
 
@@ -282,6 +286,68 @@ async def test_an_error_of_the_lifespan_stops_the_start_and_claims_nothing(jobs:
     with pytest.raises(RuntimeError, match="no database"):
         await Worker(jobs, lifespan=lifespan).serve(burst=True)
     assert await job.status() == "pending"
+
+
+class Slow:
+    """A lifespan that does not open: its database does not answer."""
+
+    def __init__(self) -> None:
+        self.opening = asyncio.Event()
+        self.cancelled = False
+
+    @asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[Services]:
+        self.opening.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        yield Services()
+
+
+async def ends(task: asyncio.Task[None], slow: Slow) -> None:
+    """Within two seconds; a worker that hangs is not left to hang the test."""
+    await asyncio.wait({task}, timeout=2)
+    ended = task.done()
+    while not task.done():
+        task.cancel()
+        await asyncio.sleep(0)
+    assert ended and slow.cancelled
+
+
+async def test_serve_that_is_cancelled_while_its_lifespan_opens_ends(jobs: Queue) -> None:
+    slow = Slow()
+    served = asyncio.create_task(Worker(jobs, lifespan=slow.lifespan).serve())
+    await happens(slow.opening)
+    served.cancel()
+    await ends(served, slow)
+
+
+async def test_a_second_stop_also_ends_a_worker_whose_lifespan_still_opens(jobs: Queue) -> None:
+    slow = Slow()
+    worker = Worker(jobs, lifespan=slow.lifespan)
+    served = asyncio.create_task(worker.serve())
+    await happens(slow.opening)
+    worker.stop()
+    worker.stop()
+    await ends(served, slow)
+
+
+async def test_entering_that_is_cancelled_leaves_no_worker_behind(jobs: Queue) -> None:
+    slow = Slow()
+    tasks = asyncio.all_tasks()
+    entered = asyncio.create_task(Worker(jobs, lifespan=slow.lifespan).__aenter__())
+    await happens(slow.opening)
+    entered.cancel()
+    await asyncio.wait({entered}, timeout=2)
+    await asyncio.sleep(0)
+    left = asyncio.all_tasks() - tasks
+    for task in left:
+        while not task.done():
+            task.cancel()
+            await asyncio.sleep(0)
+    assert left == set()
 
 
 def test_run_blocks_until_a_burst_is_over(jobs: Queue) -> None:

@@ -120,10 +120,10 @@ async def test_W12_a_stuck_thread_inside_middleware_is_told_too(jobs: Queue) -> 
     witness = Witness()
     async with serving(jobs, threads=1, middleware=[passes], on_event=witness) as worker:
         await witness.sees("timed_out", job.id)
-        await asyncio.sleep(0.05)
-        told = len(witness.of("thread_stuck", job.id))
+        await witness.sees("worker_draining")  # by itself: the only thread is stuck
         gate.set()
-    assert (told, worker.exit_code) == (1, 75), "the only thread is stuck"
+    assert len(witness.of("thread_stuck", job.id)) == 1
+    assert worker.exit_code == 75
 
 
 async def test_every_kind_of_event_is_told_with_its_job_and_facts(stage: Stage, jobs: Queue) -> None:

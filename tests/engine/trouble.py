@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 from tests.engine.stage import PATIENCE_S, Stage
 
-from surefoot.brokers.broker import Broker, Call, Claim, NoAnswer, Verb
+from surefoot.brokers.broker import Broker, Call, NoAnswer, Verb
 from surefoot.core.errors import StoreUnavailable
 
-Mode = Literal["here", "away", "silent", "deaf", "broken"]
+Mode = Literal["here", "away", "silent", "forgetful", "broken"]
 
 
 class Trouble:
-    """`away`: nothing is executed, and said so. `silent`: nothing is executed, and nobody says so. `deaf`: all is
-    executed and the answers are lost. `broken`: an error that nobody foresees. `refuse` answers single verbs.
+    """`away`: nothing is executed, and said so. `silent`: nothing is executed, and nobody says so. `forgetful`:
+    all is executed, and the first answer of each call is lost. `broken`: an error that nobody foresees. `refuse`
+    answers single verbs.
     """
 
     def __init__(self, broker: Broker) -> None:
@@ -26,7 +27,7 @@ class Trouble:
         self.mode: Mode = "here"
         self.keeper_mode: Mode = "here"
         self.refuse: Callable[[Verb[Any]], Exception | None] = lambda verb: None
-        self.claims = 0
+        self._said: set[tuple[str, int]] = set()
         self.failed = 0
         self.keeper_failed = threading.Semaphore(0)
         self._changed = asyncio.Event()
@@ -52,8 +53,9 @@ class Trouble:
         if mode == "broken":
             raise RuntimeError("a mistake of the broker itself")
 
-    def _after(self, mode: Mode) -> None:
-        if mode == "deaf":
+    def _after(self, mode: Mode, call: Call) -> None:
+        if mode == "forgetful" and (call.caller, call.number) not in self._said:
+            self._said.add((call.caller, call.number))
             raise NoAnswer
 
     async def run(self, call: Call) -> list[Any]:
@@ -61,12 +63,11 @@ class Trouble:
         try:
             self._before(mode)
             refused = {place: error for place, verb in enumerate(call.verbs) if (error := self.refuse(verb))}
-            self.claims += sum(type(verb) is Claim and verb.want > 0 for verb in call.verbs)
             if not refused:
                 answers = await self.broker.run(call)
             else:
                 answers = await self._run_rest(call, refused)
-            self._after(mode)
+            self._after(mode, call)
         except (NoAnswer, StoreUnavailable):
             self.failed += 1
             self._changed.set()
@@ -86,7 +87,7 @@ class Trouble:
         try:
             self._before(mode)
             answers = self.broker.run_sync(call, urgent=urgent)
-            self._after(mode)
+            self._after(mode, call)
         except Exception:
             self.keeper_failed.release()
             raise

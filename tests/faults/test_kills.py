@@ -82,6 +82,7 @@ def test_W4_killed_after_the_effect_before_the_settle(fleet: Fleet, tmp_path: Pa
 def test_W5_settle_is_said_again_after_its_reply_was_lost(fleet: Fleet) -> None:
     ids = fleet.enqueue("work", 5, seconds=0) + fleet.enqueue("failing", 3)
     fleet.start("--trouble", "drop:settle:1")
+    fleet.told("blow")
     fleet.start()
     verdict = fleet.all_over()
     verdict.assert_nothing_lost()

@@ -55,9 +55,11 @@ def test_D10_pause_racing_a_claim(fleet: Fleet, dice: random.Random) -> None:
     for _ in range(10):
         fleet.moment(dice.randrange(1, 60))
         fleet.queue.pause_sync()
+        started = fleet.ledger.count("started")
         eventually("what was claimed before is done", lambda: fleet.queue.stats_sync().processing == 0)
         pending = fleet.queue.stats_sync().pending
         assert fleet.ledger.count("ended") == len(ids) - pending, "claimed and run, or waiting"
+        assert fleet.ledger.count("started") <= started + 4, "only what was in the workers' hands"
         fleet.queue.resume_sync()
     verdict = fleet.all_over()
     verdict.assert_nothing_lost()

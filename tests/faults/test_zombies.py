@@ -20,20 +20,21 @@ def overtaken(fleet: Fleet, id: str) -> tuple[Process, Process]:
 
 @pytest.mark.parametrize("task", ["work", "threaded"])
 def test_W10_zombie_cannot_settle(fleet: Fleet, task: str) -> None:
-    """Its handler comes to its end while it stands, so that it wakes up with a result."""
-    [id] = fleet.enqueue(task, seconds=1.5, later=0)
+    """Its handler comes to its end while it stands, so that it wakes up with a result; the heir is still at it."""
+    [id] = fleet.enqueue(task, seconds=1.5, later=4)
     zombie, heir = overtaken(fleet, id)
-    eventually("it is done", lambda: fleet.record(id).state == "completed")
     before = fleet.record(id)
+    assert (before.state, before.caller) == ("processing", fleet.id_of(heir))
     fleet.thaw(zombie)
     fleet.told("event:lease_lost", 1, id)
-    assert fleet.record(id) == before
-    assert before.result == json.dumps(fleet.id_of(heir)).encode()
+    after = fleet.record(id)
+    assert (after.state, after.caller, after.counts) == (before.state, before.caller, before.counts)
     fleet.all_over().assert_nothing_lost()
+    assert fleet.record(id).result == json.dumps(fleet.id_of(heir)).encode()
+    assert (before.counts.crashes, before.counts.failures) == (1, 0)
     fleet.stop(zombie, heir)
     assert fleet.ledger.count("event:lease_lost") == 1
     assert fleet.ledger.count("event:completed", id) == 1
-    assert (before.counts.crashes, before.counts.failures) == (1, 0)
 
 
 def test_W10_zombie_cannot_fail_it(fleet: Fleet) -> None:

@@ -47,8 +47,7 @@ class Lease(msgspec.Struct, frozen=True):
 
 
 class Hold(msgspec.Struct, frozen=True):
-    """The answer for one lease: still held (`held`), and whether somebody asked to cancel the job (a reason, or None).
-    """
+    """The answer for one lease: whether it is `held`, and why somebody asked to cancel the job (None: nobody)."""
 
     held: bool
     cancel: str | None = None

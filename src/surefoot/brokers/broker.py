@@ -145,8 +145,8 @@ class Configure(Verb[Config], frozen=True):
     or None.
     """
 
-    paused: str | None | UnsetType = UNSET
-    max_length: int | None | UnsetType = UNSET
+    paused: str | UnsetType | None = UNSET
+    max_length: int | UnsetType | None = UNSET
     cron: tuple[str, str | None] | UnsetType = UNSET
     who: str = ""
 
@@ -241,20 +241,22 @@ class Broker(Protocol):
     """A store as everybody else sees it.
 
     `run` and `run_sync` answer a list as long as the verbs: each item is the verb's answer, or the exception
-    (StoreError,
-    Refused) that this verb alone met. They raise NoAnswer if the whole call may or may not have been executed,
+    (StoreError, Refused) that this verb alone met. They raise NoAnswer if the whole call may or may not have been executed,
     StoreUnavailable if it certainly was not, StoreUnsuitable if the store must not be used.
     """
 
     @property
     def address(self) -> str:
         """The store's URL without passwords."""
+        ...
 
     async def run(self, call: Call) -> list[Any]:
         """Run one call from the running event loop."""
+        ...
 
     def run_sync(self, call: Call, *, urgent: bool = False) -> list[Any]:
         """Run one call from any thread; an `urgent` one (the keeper's) goes before all that waits."""
+        ...
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
         """Wait for a wake-up of any of these queues: True if one came, False after the time. Cancelling loses no
@@ -262,16 +264,19 @@ class Broker(Protocol):
 
         Each `listener` (a worker) hears every wake-up once, also one that came between two of its waits.
         """
+        ...
 
     async def ended(self, queue: str, id: str, seconds: float) -> None:
-        """Return soon after this job ended, or after the time. A hint: it may return early, and the caller asks `get`.
-        """
+        """Return soon after this job ended, or after the time. A hint: it may come early, and the caller asks `get`."""
+        ...
 
     async def close(self) -> None:
         """Close connections of the running loop."""
+        ...
 
     def close_sync(self) -> None:
         """Close everything; a later call opens again."""
+        ...
 
 
 def counted(call: Call) -> None:

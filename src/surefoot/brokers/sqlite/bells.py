@@ -28,7 +28,7 @@ class Bells:
 
     # --- wake-ups ---
 
-    async def wait(self, queues: "Sequence[str]", seconds: float, listener: object) -> bool:
+    async def wait(self, queues: Sequence[str], seconds: float, listener: object) -> bool:
         """Wait for a wake-up of any of these queues that `listener` has not heard. Cancelling it leaves the token."""
         loop = asyncio.get_running_loop()
         if self._take(queues, listener):
@@ -48,7 +48,7 @@ class Bells:
                     _drop(self._waits, queue, one)
         return self._take(queues, listener)
 
-    def ring(self, queues: "Iterable[str]") -> None:
+    def ring(self, queues: Iterable[str]) -> None:
         """A wake-up of each of these queues was committed."""
         woken: set[_Wait] = set()
         with self._lock:
@@ -57,11 +57,11 @@ class Bells:
                 woken |= self._waits.get(queue, set())
         _wake(woken)
 
-    def _rung(self, queues: "Sequence[str]", listener: object) -> bool:
+    def _rung(self, queues: Sequence[str], listener: object) -> bool:
         heard = self._heard.get(listener, {})
         return any(self._rings.get(queue, 0) > heard.get(queue, 0) for queue in queues)
 
-    def _take(self, queues: "Sequence[str]", listener: object) -> bool:
+    def _take(self, queues: Sequence[str], listener: object) -> bool:
         with self._lock:
             if not self._rung(queues, listener):
                 return False
@@ -85,7 +85,7 @@ class Bells:
             with self._lock:
                 _drop(self._ends, (queue, id), one)
 
-    def end(self, jobs: "Iterable[tuple[str, str]]") -> None:
+    def end(self, jobs: Iterable[tuple[str, str]]) -> None:
         """These jobs (queue, id) are over."""
         if not self._ends:
             return
@@ -101,12 +101,12 @@ class Bells:
         """Whether anybody waits for anything."""
         return bool(self._waits or self._ends)
 
-    def queues(self) -> "Collection[str]":
+    def queues(self) -> Collection[str]:
         """The queues that somebody waits for."""
         with self._lock:
             return list(self._waits)
 
-    def jobs(self) -> "Collection[tuple[str, str]]":
+    def jobs(self) -> Collection[tuple[str, str]]:
         """The jobs (queue, id) whose end somebody waits for."""
         with self._lock:
             return list(self._ends)
@@ -134,7 +134,7 @@ def _wake(waits: "set[_Wait]") -> None:
         call_into(loop, _set, futures)
 
 
-def _set(futures: "list[asyncio.Future[None]]") -> None:
+def _set(futures: list[asyncio.Future[None]]) -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)

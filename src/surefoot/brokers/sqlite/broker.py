@@ -154,10 +154,10 @@ class SqliteBroker:
         self._fresh()
 
 
-_brokers: "weakref.WeakSet[SqliteBroker]" = weakref.WeakSet()
+_brokers: weakref.WeakSet[SqliteBroker] = weakref.WeakSet()
 
 
-_held: "list[threading.Lock]" = []
+_held: list[threading.Lock] = []
 
 
 def _before_fork() -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -16,6 +16,7 @@ from surefoot.brokers.sqlite.pieces import (
     json_text,
     lose_body,
     park,
+    ranked,
     ranks,
     recall,
     remember,
@@ -48,7 +49,7 @@ _CHORES_EVERY_MS: Final = 60_000
 _TIDY_EVERY: Final = 64
 _TIDY_MOST: Final = 10
 
-Row = Any
+Row: TypeAlias = Any
 """rank, id, enqueued, envelope, needs, traits, runs, due_set, note, seq: what a claim reads of a job."""
 _rank: Final = itemgetter(0)
 
@@ -129,7 +130,7 @@ def _recover(tx: Tx, verb: Claim) -> list[Row]:
     rows = tx.rows(_ENDED, queue=verb.queue, until=until, most=verb.want)
     tx.count(verb.queue, "recovered", len(rows))
     for ended in rows:
-        seq, _, rank, priority, _, needs, since, caller, runs, errors = ended
+        seq, rank, priority, needs, since, caller, runs, errors = ended
         line = encode_error(
             None, kind="crash", attempt=runs + 1, caller=caller or "-", started_ms=since or None, ended_ms=tx.now_ms
         )
@@ -149,13 +150,18 @@ def _recover(tx: Tx, verb: Claim) -> list[Row]:
 
 
 def _promote(tx: Tx, queue: str, most: int) -> None:
-    """What is due goes to pending, in the order of its due times."""
+    """What is due goes to pending, or waits for a newer release; its place is given in the order of the due times."""
     rows = tx.rows(_DUE, queue=queue, now=tx.now_ms, most=most)
     if rows:
-        able = [(seq, priority) for seq, priority, _, needs in rows if needs <= tx.understands]
-        enter(tx, queue, able)
-        if len(able) < len(rows):
-            park(tx, queue, [(s, rank, p, f"needs:{needs}") for s, p, rank, needs in rows if needs > tx.understands])
+        able: list[tuple[int, int]] = []
+        newer: list[tuple[int, int | None, int, str]] = []
+        for (seq, priority, needs), rank in zip(rows, ranked(tx, queue, [row[1] for row in rows]), strict=True):
+            if needs > tx.understands:
+                newer.append((seq, rank, priority, f"needs:{needs}"))
+            else:
+                able.append((seq, rank))
+        enter(tx, able)
+        park(tx, queue, newer)
 
 
 def _unpark(tx: Tx, verb: Claim, hands: "_Hands") -> None:

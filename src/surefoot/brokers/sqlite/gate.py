@@ -13,7 +13,7 @@ ANY_FILE_SYSTEM: Final = "SUREFOOT_ANY_FILE_SYSTEM"
 """Set to 1, this variable of the environment allows a store on a network file system."""
 
 
-def check_version(version: "tuple[int, int, int]" = sqlite3.sqlite_version_info) -> None:
+def check_version(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> None:
     """Refuse a SQLite library that is too old."""
     if version < OLDEST:
         raise StoreUnsuitable(
@@ -22,7 +22,7 @@ def check_version(version: "tuple[int, int, int]" = sqlite3.sqlite_version_info)
         )
 
 
-def may_lose_wal(version: "tuple[int, int, int]" = sqlite3.sqlite_version_info) -> bool:
+def may_lose_wal(version: tuple[int, int, int] = sqlite3.sqlite_version_info) -> bool:
     """Whether this library can damage a WAL when two connections commit and checkpoint at once; our lock avoids it."""
     mended = (3, 44, 6) <= version < (3, 45, 0) or (3, 50, 7) <= version < (3, 51, 0)
     return (3, 7, 0) <= version <= (3, 51, 2) and not mended
@@ -49,7 +49,7 @@ def check_file(path: str) -> None:
         )
 
 
-def file_system(path: str, mounts: str = "/proc/self/mountinfo") -> "str | None":
+def file_system(path: str, mounts: str = "/proc/self/mountinfo") -> str | None:
     """The kind of file system that `path` lies on; None where the system does not tell."""
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as table:

@@ -66,10 +66,8 @@ class Others:
             return
         if number != self._number:
             self._changed_at = now
-        self._number, self._at_once = (
-            number,
-            False,
-        )  # before the counters are read: what moves between is seen next time
+        # Before the counters are read: what moves between is seen next time.
+        self._number, self._at_once = number, False
         queues = self._bells.queues()
         if queues:
             found = dict(connection.execute(_COUNTERS.text, (json_text(queues),)).fetchall())

@@ -39,7 +39,7 @@ _STEP: Final = 64
 _CALLER_UNUSED_MS: Final = 3_600_000
 
 
-def json_text(items: "Iterable[str | int]") -> str:
+def json_text(items: Iterable[str | int]) -> str:
     """A JSON array as the text that json_each reads; SQLite takes no bytes there."""
     return encode_json(list(items)).decode()
 
@@ -53,7 +53,7 @@ def ranks(tx: Tx, queue: str, priority: int, many: int) -> range:
     return range(last - _STEP * (many - 1), last + 1, _STEP)
 
 
-def ranked(tx: Tx, queue: str, priorities: "Sequence[int]") -> "list[int]":
+def ranked(tx: Tx, queue: str, priorities: Sequence[int]) -> list[int]:
     """A place at the tail for each of these jobs, in their order within each priority."""
     if not priorities:
         return []
@@ -64,22 +64,27 @@ def ranked(tx: Tx, queue: str, priorities: "Sequence[int]") -> "list[int]":
     return [next(each[priority]) for priority in priorities]
 
 
-def enter(tx: Tx, queue: str, jobs: "Sequence[tuple[int, int]]") -> None:
-    """The only way into pending, but for new rows and a hand-back: (seq, priority) go to the tail in this order."""
+def enter(tx: Tx, jobs: Sequence[tuple[int, int]]) -> None:
+    """Into pending: (seq, place). The only way in, but for new rows and a hand-back. Whoever waits is not woken yet."""
+    tx.many(_ENTER, jobs)
+
+
+def enter_last(tx: Tx, queue: str, jobs: Sequence[tuple[int, int]]) -> None:
+    """Into pending at the tail: (seq, priority), in this order."""
     if jobs:
         places = ranked(tx, queue, [priority for _, priority in jobs])
-        tx.many(_ENTER, [(seq, place) for (seq, _), place in zip(jobs, places, strict=True)])
+        enter(tx, [(seq, place) for (seq, _), place in zip(jobs, places, strict=True)])
         tx.wake(queue)
 
 
-def park(tx: Tx, queue: str, jobs: "Sequence[tuple[int, int | None, int, str]]") -> None:
+def park(tx: Tx, queue: str, jobs: Sequence[tuple[int, int | None, int, str]]) -> None:
     """(seq, rank or None, priority, reason) wait for a worker that can; one without a rank gets it from the counter."""
     rankless = [priority for _, rank, priority, _ in jobs if rank is None]
     places = iter(ranked(tx, queue, rankless))
     tx.many(_PARK, [(tx.now_ms, seq, next(places) if rank is None else rank, reason) for seq, rank, _, reason in jobs])
 
 
-def bury(tx: Tx, queue: str, seq: int, reason: str, errors: "bytes | None") -> None:
+def bury(tx: Tx, queue: str, seq: int, reason: str, errors: bytes | None) -> None:
     """Into the dead letters by the store's own doing; the new error line says why."""
     line = encode_error(None, reason=reason, ended_ms=tx.now_ms)
     tx.do(_BURY, now=tx.now_ms, seq=seq, reason=reason, errors=with_line(line, errors))
@@ -91,7 +96,7 @@ def lose_body(tx: Tx, seq: int) -> None:
     tx.do(_LOST_BODY, seq=seq, envelope=b"")
 
 
-def forget(tx: Tx, seqs: "Sequence[int]") -> None:
+def forget(tx: Tx, seqs: Sequence[int]) -> None:
     """Nothing is known of these jobs any more. A period of a key stays."""
     if seqs:
         text = json_text(seqs)
@@ -111,7 +116,7 @@ def drop_periods(tx: Tx, queue: str, most: int) -> int:
     return tx.do(_DROP_PERIODS, queue=queue, now=tx.now_ms, most=most)
 
 
-def places(tx: Tx, queue: str, ids: "Sequence[str]") -> "dict[str, list[Any]]":
+def places(tx: Tx, queue: str, ids: Sequence[str]) -> dict[str, list[Any]]:
     """Where these jobs are: id to [id, seq, state, priority, traits]; a verb may mark what it moved."""
     return {row[0]: list(row) for row in tx.rows(_PLACES, queue=queue, ids=json_text(ids))}
 
@@ -119,12 +124,12 @@ def places(tx: Tx, queue: str, ids: "Sequence[str]") -> "dict[str, list[Any]]":
 # --- times ---
 
 
-def keep_until(now_ms: int, keep_ms: "int | None") -> int:
+def keep_until(now_ms: int, keep_ms: int | None) -> int:
     """The moment to forget an outcome."""
     return NEVER if keep_ms is None else now_ms + keep_ms
 
 
-def due_ms(due: Due, now_ms: int) -> "int | None":
+def due_ms(due: Due, now_ms: int) -> int | None:
     """The moment a job waits for; None: it is due."""
     match due:
         case After(ms):
@@ -135,7 +140,7 @@ def due_ms(due: Due, now_ms: int) -> "int | None":
             return None
 
 
-def first_due(tx: Tx, queue: str) -> "int | None":
+def first_due(tx: Tx, queue: str) -> int | None:
     """The head of scheduled."""
     head: int | None = tx.value(_FIRST_DUE, queue=queue)
     return head
@@ -144,7 +149,7 @@ def first_due(tx: Tx, queue: str) -> "int | None":
 # --- error lines ---
 
 
-def with_line(line: bytes, errors: "bytes | None") -> bytes:
+def with_line(line: bytes, errors: bytes | None) -> bytes:
     """The newest line before the others, ten in all, each at most 16 KiB."""
     line = line[:ERROR_LINE_LIMIT].replace(b"\n", b" ")
     return line if not errors else b"\n".join([line, *errors.split(b"\n")[: ERRORS_KEPT - 1]])
@@ -153,8 +158,8 @@ def with_line(line: bytes, errors: "bytes | None") -> bytes:
 # --- traits ---
 
 
-class Traits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What must be known of a job that is not plain. `until`: how long it holds its key `unique`."""
+class Traits(msgspec.Struct, frozen=True):
+    """What must be known of a job that is not plain. `unique_until`: how long it holds its key `unique`."""
 
     unique: str | None = None
     unique_until: str | int = "done"
@@ -164,7 +169,7 @@ PLAIN: Final = Traits()
 _decode_traits: Final = msgspec.json.Decoder(Traits).decode
 
 
-def traits_of(text: "str | None") -> Traits:
+def traits_of(text: str | None) -> Traits:
     """Traits as they stand in the store; words that this release does not know are left alone."""
     return PLAIN if text is None else _decode_traits(text)
 
@@ -172,7 +177,7 @@ def traits_of(text: "str | None") -> Traits:
 # --- call memory ---
 
 
-def recall(tx: Tx, queue: str, verb: str, decode: "Callable[[bytes], T]") -> "T | None":
+def recall(tx: Tx, queue: str, verb: str, decode: Callable[[bytes], T]) -> "T | None":
     """The stored answer if this very call was executed before, None if it is new.
 
     Refused: another sender uses this caller (another tag), or a lower number came late. Also drops some callers that

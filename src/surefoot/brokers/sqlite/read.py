@@ -90,7 +90,7 @@ def _in_order(tx: Tx, queue: str, ids: list[str]) -> list[Record]:
     return [known[id] for id in ids]
 
 
-def _records(tx: Tx, queue: str, ids: "list[str] | tuple[str, ...]", *, behind: bool = False) -> dict[str, Record]:
+def _records(tx: Tx, queue: str, ids: list[str] | tuple[str, ...], *, behind: bool = False) -> dict[str, Record]:
     rows = tx.rows(_RECORDS, queue=queue, ids=json_text(ids))
     found: dict[str, Record] = {}
     for row in rows:

@@ -58,6 +58,6 @@ class Reader:
     def _read(self, ticket: Ticket) -> list[object]:
         self.store.begin_reading()
         try:
-            return Work(self.store, self._understands, {}, careful=False).run(ticket.call)
+            return Work(self.store, self._understands, {}, careful=True).run(ticket.call)
         finally:
             self.store.end_reading()

@@ -18,12 +18,19 @@ _WAL_KEPT_BYTES: Final = 64 << 20
 Synchronous = Literal["full", "normal"]
 
 
-def connect(path: str, *, synchronous: Synchronous, check_same_thread: bool = False) -> sqlite3.Connection:
+def connect(path: str, *, synchronous: Synchronous) -> sqlite3.Connection:
     """A connection without transaction control or busy waiting of its own: both are ours."""
     connection = sqlite3.connect(
-        path, timeout=0, isolation_level=None, check_same_thread=check_same_thread, cached_statements=_STATEMENTS
+        path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
     )
-    for pragma in (f"synchronous = {synchronous}", "foreign_keys = off", "temp_store = memory", "cache_size = -65536"):
+    flush = "on" if synchronous == "full" else "off"  # macOS asks its disks only then; elsewhere it changes nothing
+    for pragma in (
+        f"synchronous = {synchronous}",
+        f"fullfsync = {flush}",
+        "foreign_keys = off",
+        "temp_store = memory",
+        "cache_size = -65536",
+    ):
         connection.execute(f"PRAGMA {pragma}")
     return connection
 
@@ -88,7 +95,7 @@ def _make(connection: sqlite3.Connection) -> None:
         raise
 
 
-def identity(path: str) -> "tuple[int, int] | None":
+def identity(path: str) -> tuple[int, int] | None:
     """Device and inode of what stands at `path` now; None if nothing does."""
     try:
         found = os.stat(path)

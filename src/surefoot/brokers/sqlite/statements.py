@@ -22,19 +22,19 @@ class Statement:
 
     __slots__ = ("slots", "text")
 
-    def __init__(self, text: str, header: "tuple[str, ...]") -> None:
+    def __init__(self, text: str, header: tuple[str, ...]) -> None:
         used = {match[1] for match in _TOKEN.finditer(text) if match[1]}
         self.slots: Final = tuple(slot for slot in header if slot in used)
         places = {slot: f"?{place}" for place, slot in enumerate(self.slots, 1)}
         self.text: Final = _TOKEN.sub(lambda match: places[match[1]] if match[1] else match[0], text)
 
-    def bind(self, values: "Mapping[str, object]") -> "tuple[object, ...]":
+    def bind(self, values: Mapping[str, object]) -> tuple[object, ...]:
         """The values by place; KeyError for one that is missing."""
         return tuple([values[slot] for slot in self.slots])
 
 
 @cache
-def script(name: str) -> "Mapping[str, Statement]":
+def script(name: str) -> Mapping[str, Statement]:
     """The statements of sql/<name>.sql by their names."""
     text = files("surefoot.brokers.sqlite").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
     head, *parts = re.split(r"^(?=-- name: )", text, flags=re.MULTILINE)

@@ -171,7 +171,7 @@ class Store:
             assert isinstance(told, StoreUnsuitable)
             self._unfit = told
 
-    def patiently(self, attempt: "Callable[[], Any]") -> Any:
+    def patiently(self, attempt: Callable[[], Any]) -> Any:
         """Retry while another program holds the file, with jitter, up to the busy timeout."""
         deadline = clock.monotonic() + self._busy_timeout
         while True:

@@ -94,7 +94,7 @@ def too_late(path: str, timeout: float) -> StoreUnavailable:
     )
 
 
-def deliver(told: "Iterable[tuple[Ticket, Outcome]]") -> None:
+def deliver(told: Iterable[tuple[Ticket, Outcome]]) -> None:
     """Tell everybody: one call into each event loop, however many of its tickets are done."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Any]], Outcome]]] = {}
     for ticket, outcome in told:
@@ -116,7 +116,7 @@ def call_into(loop: asyncio.AbstractEventLoop, function: Any, argument: Any) -> 
             raise
 
 
-def _resolve(outcomes: "list[tuple[asyncio.Future[list[Any]], Outcome]]") -> None:
+def _resolve(outcomes: list[tuple[asyncio.Future[list[Any]], Outcome]]) -> None:
     for future, outcome in outcomes:
         if future.done():
             continue

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from surefoot.brokers.broker import Call
 from surefoot.brokers.sqlite.statements import Statement, script
 from surefoot.core.errors import StoreUnsuitable
 from surefoot.core.names import LAYOUT
@@ -28,7 +29,7 @@ class House:
 
     __slots__ = ("epoch", "layout", "max_length", "paused", "pruned", "wakes")
 
-    def __init__(self, words: "dict[str, Any]") -> None:
+    def __init__(self, words: dict[str, Any]) -> None:
         self.layout: int | None = words.get("layout")
         self.epoch: str = words.get("epoch", "")
         self.paused: str | None = words.get("paused")
@@ -63,27 +64,35 @@ class News:
 
 
 class Tx:
-    """One call inside a transaction. `now_ms` is the store's time, `token` names what this call claims."""
+    """One call inside a transaction. `now_ms` is the store's time, `token` names what this call claims.
+
+    Without a call it is the transaction's own, for what it owes at its end.
+    """
 
     __slots__ = ("caller", "connection", "houses", "news", "now_ms", "number", "tag", "token", "understands")
 
     def __init__(
-        self, connection: sqlite3.Connection, houses: "dict[str, House]", news: News, *, now_ms: int, understands: int,
-        caller: str = "", number: int = 0, tag: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        connection: sqlite3.Connection,
+        houses: dict[str, House],
+        news: News,
+        now_ms: int,
+        understands: int,
+        call: Call | None,
+    ) -> None:
         self.connection = connection
         self.houses = houses
         self.news = news
         self.now_ms = now_ms
         self.understands = understands
-        self.caller = caller
-        self.number = number
-        self.tag = tag
-        self.token = f"{caller}.{number}"
+        self.caller = "" if call is None else call.caller
+        self.number = 0 if call is None else call.number
+        self.tag = "" if call is None else call.tag
+        self.token = f"{self.caller}.{self.number}"
 
     # --- statements ---
 
-    def rows(self, statement: Statement, **values: object) -> "list[Any]":
+    def rows(self, statement: Statement, **values: object) -> list[Any]:
         """All rows of a statement, as tuples."""
         return self.connection.execute(statement.text, statement.bind(values)).fetchall()
 
@@ -100,7 +109,7 @@ class Tx:
         """Run a statement; answers how many rows it changed."""
         return self.connection.execute(statement.text, statement.bind(values)).rowcount
 
-    def many(self, statement: Statement, rows: "Sequence[Sequence[object]]") -> None:
+    def many(self, statement: Statement, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once a row; the values of a row stand in the order of the statement's slots."""
         if rows:
             self.connection.executemany(statement.text, rows)
@@ -130,7 +139,7 @@ class Tx:
             house.layout, house.epoch = LAYOUT, self.caller
         return house
 
-    def set_word(self, queue: str, name: str, value: "int | str | None") -> None:
+    def set_word(self, queue: str, name: str, value: int | str | None) -> None:
         """Set one word of the queue; None takes it away."""
         if value is None:
             self.do(_DROP_WORD, queue=queue, name=name)
@@ -148,7 +157,7 @@ class Tx:
         """Something became claimable, or the next timer is another one: whoever waits must look."""
         self.news.woken.add(queue)
 
-    def ended(self, queue: str, ids: "Iterable[str]") -> None:
+    def ended(self, queue: str, ids: Iterable[str]) -> None:
         """These jobs are over, by whatever verb."""
         self.news.ended += [(queue, one) for one in ids]
 

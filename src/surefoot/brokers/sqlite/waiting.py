@@ -8,7 +8,7 @@ from surefoot.brokers.answers import CancelWord, Requeued
 from surefoot.brokers.broker import Amend, Cancel, Delete, Move, Requeue
 from surefoot.brokers.sqlite.pieces import (
     due_ms,
-    enter,
+    enter_last,
     first_due,
     forget,
     json_text,
@@ -106,7 +106,7 @@ def requeue(tx: Tx, verb: Requeue) -> list[Requeued]:
         back.append((seq, priority))
         place[2] = "pending"
         answers.append(_REQUEUED)
-    enter(tx, queue, back)
+    enter_last(tx, queue, back)
     remember(tx, queue, "requeue", answers)
     return answers
 
@@ -127,7 +127,7 @@ def move(tx: Tx, verb: Move) -> list[bool]:
     else:
         tx.many(_DUE_SET, [(place[1], tx.now_ms) for place in waiting.values()])
         coming = [waiting[id] for id in dict.fromkeys(verb.ids) if id in waiting and waiting[id][2] != "pending"]
-        enter(tx, queue, [(place[1], place[3]) for place in coming])
+        enter_last(tx, queue, [(place[1], place[3]) for place in coming])
     if first_due(tx, queue) != head:
         tx.wake(queue)
     answers = [id in waiting for id in verb.ids]

@@ -38,7 +38,7 @@ class Work:
         """The answers of one call. A test's `now` holds for its call alone and does not move the store's clock."""
         if call.now is None:
             self._stamped = True
-        tx = self._tx(self.news, self._now_ms if call.now is None else call.now, call)
+        tx = self._tx(self._now_ms if call.now is None else call.now, call)
         run = self._saved if self._careful else answer
         return [run(tx, verb) for verb in call.verbs]
 
@@ -61,7 +61,7 @@ class Work:
 
     def close(self) -> None:
         """Write what the transaction owes: numbers, wake-ups for other processes, the time."""
-        tx = self._tx(self.news, self._now_ms, None)
+        tx = self._tx(self._now_ms, None)
         write_counts(tx, self.news)
         if not self._store.in_memory:
             for queue in self.news.woken:
@@ -69,6 +69,5 @@ class Work:
         if self._stamped:
             self._store.set_last(self._now_ms)
 
-    def _tx(self, news: News, now_ms: int, call: Call | None) -> Tx:
-        who = {} if call is None else {"caller": call.caller, "number": call.number, "tag": call.tag}
-        return Tx(self._store.connection, self._houses, news, now_ms=now_ms, understands=self._understands, **who)  # type: ignore[arg-type]
+    def _tx(self, now_ms: int, call: Call | None) -> Tx:
+        return Tx(self._store.connection, self._houses, self.news, now_ms, self._understands, call)

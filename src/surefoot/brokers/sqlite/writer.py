@@ -114,6 +114,7 @@ class Writer:
         try:
             told = self._together(begun)
         except Exception as error:
+            self._others.look_now()  # the connection may be a new one, and its change number another one
             if begun:
                 told = [(ticket, self._alone(ticket)) for ticket in begun]
             else:
@@ -172,6 +173,7 @@ class Writer:
         """The answers of one call in a transaction of its own, each verb in a savepoint."""
         store, committing = self.store, False
         try:
+            store.open()
             store.begin()
             try:
                 work = Work(store, self._understands, self._words(), careful=True)

@@ -15,7 +15,7 @@
 -- keeps: a job has one lease, named by one token
 
 -- name: ended
-SELECT seq, id, rank, priority, enqueued, needs, since, caller, runs, errors FROM job INDEXED BY job_at
+SELECT seq, rank, priority, needs, since, caller, runs, errors FROM job INDEXED BY job_at
 WHERE queue = :queue AND state = 'processing' AND at <= :until ORDER BY at, seq LIMIT :most;
 
 -- name: recover
@@ -27,7 +27,7 @@ WHERE seq = :seq;
 UPDATE job SET errors = :errors, runs = runs + 1, crashes = crashes + 1 WHERE seq = :seq;
 
 -- name: due
-SELECT seq, priority, rank, needs FROM job INDEXED BY job_at
+SELECT seq, priority, needs FROM job INDEXED BY job_at
 WHERE queue = :queue AND state = 'scheduled' AND at <= :now ORDER BY at, seq LIMIT :most;
 
 -- name: any_parked

@@ -8,12 +8,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.conformance.sender import Sender
+from tests.conformance.sqlite_only.sender import Sender
 from tests.conformance.stores import LEASE_MS, QUEUE, new
 
 from surefoot.brokers.answers import PutAnswer
@@ -25,24 +24,6 @@ from surefoot.core.transition import Finish, Transition
 
 CREATED = PutAnswer("created")
 PATIENCE = 30
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "jobs.db"
-
-
-@pytest.fixture
-def open_store(path: Path) -> Iterator[Callable[..., SqliteBroker]]:
-    opened: list[SqliteBroker] = []
-
-    def open_one(**options: Any) -> SqliteBroker:
-        opened.append(SqliteBroker(str(path), **options))
-        return opened[-1]
-
-    yield open_one
-    for broker in opened:
-        broker.close_sync()
 
 
 def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
