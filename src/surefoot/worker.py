@@ -105,6 +105,7 @@ class Worker:
         self._serving: Serving | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stops = 0
+        self._inner: asyncio.Task[None] | None = None
         self._background: asyncio.Task[None] | None = None
         self._started: asyncio.Event | None = None
         self.exit_code = 0
@@ -135,10 +136,13 @@ class Worker:
         if self._loop is not None:
             raise UsageError("this Worker serves already; make a second one.")
         self._loop = asyncio.get_running_loop()
-        inner = self._loop.create_task(self._serve(burst))
+        self.exit_code = 0
+        inner = self._inner = self._loop.create_task(self._serve(burst))
         try:
             await asyncio.shield(inner)
         except asyncio.CancelledError:
+            if inner.cancelled() and self._stops:  # two stops before it had begun
+                return
             if inner.done():
                 raise
             self.stop()
@@ -146,21 +150,33 @@ class Worker:
             await inner
             raise
         finally:
-            self._loop = None
+            self._loop = self._inner = None
             self._serving = None
 
     def stop(self) -> None:
         """Start the drain; a second call cuts it short. From any thread."""
         self._stops += 1
-        loop, serving = self._loop, self._serving
-        if loop is not None and serving is not None:
-            loop.call_soon_threadsafe(serving.stop)
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(self._stop_here)
+
+    def _stop_here(self) -> None:
+        if self._serving is not None:
+            self._serving.stop()
+        elif self._stops > 1 and self._inner is not None:
+            self._inner.cancel()  # its lifespan does not open
 
     async def __aenter__(self) -> Self:
         self._started = asyncio.Event()
         self._background = asyncio.get_running_loop().create_task(self.serve())
         begun = asyncio.get_running_loop().create_task(self._started.wait())
-        await asyncio.wait({begun, self._background}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait({begun, self._background}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            begun.cancel()
+            self._background.cancel()
+            await asyncio.gather(self._background, return_exceptions=True)
+            raise
         if not begun.done():
             begun.cancel()
             await self._background  # it failed to start: its error is ours
@@ -205,6 +221,8 @@ class Worker:
                 await serving.run(burst=burst)
             finally:
                 keeper.stop()
+                await asyncio.get_running_loop().run_in_executor(None, keeper.goodbye)
+                self._stops = 0
                 report.event("worker_stopped", name=self._name)
                 self.exit_code = self.exit_code or serving.exit_code
 

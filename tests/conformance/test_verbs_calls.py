@@ -91,6 +91,17 @@ def test_a_repeat_after_a_restart_has_the_same_answer(shared_store: Store) -> No
     assert hand.again() == [PutAnswer("exists")]
 
 
+def test_W5_a_settle_whose_reply_was_lost_is_answered_again_and_changes_nothing(shared_store: Store) -> None:
+    worker = shared_store.hand()
+    leased = worker.take("a")
+    step = Transition("a", leased.token, Delay(0, "retry"), "failures", b'{"kind":"E"}', effects=(new("b"),))
+    assert worker.settle(step) == ["applied"]
+    before = whole(shared_store.hand())
+    shared_store.restart()
+    assert worker.again() == ["applied"]
+    assert whole(shared_store.hand()) == before
+
+
 def test_the_same_number_with_another_tag_is_refused(said: tuple[Hand, list[Any], Call], store: Store) -> None:
     hand, _, call = said
     before = whole(store.hand())

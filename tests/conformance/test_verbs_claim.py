@@ -3,7 +3,7 @@
 import pytest
 from tests.conformance.stores import LEASE_MS, QUEUE, Hand, Store, envelope, ids, new
 
-from surefoot.brokers.answers import Lease
+from surefoot.brokers.answers import Hold, Lease
 from surefoot.brokers.broker import Claim, Configure, Find, Prune
 from surefoot.core.codec import decode_error
 from surefoot.core.job import After, Counts
@@ -13,7 +13,8 @@ from surefoot.core.transition import Delay, Finish, Park, Return
 def test_a_claimed_job_carries_all_that_a_decision_needs(producer: Hand, worker: Hand, store: Store) -> None:
     producer.put(new("a"))
     put_at = store.now
-    claimed = (store.later(5), worker.claim())[1]
+    store.later(5)
+    claimed = worker.claim()
     (leased,) = claimed.jobs
     assert (leased.id, leased.enqueued_ms, leased.body) == ("a", put_at, envelope("a"))
     assert (leased.counts, leased.note, leased.cancel) == (Counts(), None, None)
@@ -167,7 +168,7 @@ def test_due_jobs_join_the_end_of_their_line_in_the_order_of_their_times(
     assert ids(worker.claim()) == ["high", "was here", "early", "late"]
 
 
-def test_a_claim_promotes_in_bounded_steps(producer: Hand, worker: Hand, store: Store) -> None:
+def test_R25_a_claim_promotes_in_bounded_steps(producer: Hand, worker: Hand, store: Store) -> None:
     producer.put(*(new(str(n), due=After(1)) for n in range(150)))
     store.later(1)
     worker.claim(1)
@@ -182,6 +183,27 @@ def test_even_a_claim_that_wants_nothing_promotes(producer: Hand, worker: Hand, 
     store.later(1)
     worker.claim(0)
     assert producer.state("a") == "pending"
+
+
+# A clock that jumps
+
+
+def test_R22_a_clock_that_steps_back_makes_late_and_loses_nothing(producer: Hand, worker: Hand, store: Store) -> None:
+    producer.put(new("lost"), new("kept"), new("later", due=After(1_000)))
+    kept = next(leased for leased in worker.claim(2).jobs if leased.id == "kept")
+    store.later(-600_000)
+    assert worker.claim().jobs == []
+    assert worker.extend(Lease("kept", kept.token)) == [Hold(True)]
+    assert worker.end(kept, Finish("completed")) == "applied"
+    store.later(600_000 + LEASE_MS)
+    assert ids(store.hand().claim()) == ["lost", "later"]
+
+
+def test_R22_after_a_clock_that_stepped_forward_the_next_renewal_wins(worker: Hand, store: Store) -> None:
+    leased = worker.take("a")
+    store.later(600_000)
+    assert worker.extend(Lease("a", leased.token)) == [Hold(True)]
+    assert store.hand().claim().jobs == []
 
 
 # Parked
@@ -291,7 +313,7 @@ def test_chores_are_due_a_minute_after_the_last(worker: Hand, store: Store) -> N
 
 
 @pytest.mark.parametrize("place", ["pending", "scheduled", "parked", "processing"])
-def test_a_job_whose_body_is_gone_is_a_dead_letter(place: str, damaged_store: Store) -> None:
+def test_R15_a_job_whose_body_is_gone_is_a_dead_letter(place: str, damaged_store: Store) -> None:
     producer, worker = damaged_store.hand(), damaged_store.hand()
     if place == "scheduled":
         producer.put(new("a", due=After(1)))

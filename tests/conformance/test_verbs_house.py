@@ -66,7 +66,7 @@ def tick(hand: Hand, tick_ms: int, id: str | None = None, **facts: object) -> st
     return hand.say(Tick(QUEUE, "nightly", tick_ms, new(id or f"nightly@{tick_ms}", **facts)))
 
 
-def test_a_tick_makes_one_job_whoever_asks(producer: Hand, worker: Hand, store: Store) -> None:
+def test_C2_a_tick_makes_one_job_whoever_asks(producer: Hand, worker: Hand, store: Store) -> None:
     at = store.now
     assert tick(producer, at) == "created"
     assert tick(store.hand(), at) == "past"
@@ -93,7 +93,7 @@ def test_a_tick_far_ahead_of_the_stores_time_is_early(producer: Hand, store: Sto
     assert tick(producer, store.now + 60_000) == "created"
 
 
-def test_a_stored_tick_years_ahead_counts_as_unset(producer: Hand, store: Store) -> None:
+def test_C4_a_stored_tick_years_ahead_counts_as_unset(producer: Hand, store: Store) -> None:
     wrong = 365 * A_DAY_MS
     store.later(wrong)
     tick(producer, store.now)
@@ -102,7 +102,7 @@ def test_a_stored_tick_years_ahead_counts_as_unset(producer: Hand, store: Store)
     assert tick(producer, store.now) == "past"
 
 
-def test_a_clock_that_steps_back_a_little_does_not_tick_twice(producer: Hand, store: Store) -> None:
+def test_C4_a_clock_that_steps_back_a_little_does_not_tick_twice(producer: Hand, store: Store) -> None:
     tick(producer, store.now)
     store.later(-60_000)
     assert tick(producer, store.now) == "past"
@@ -165,14 +165,14 @@ def test_a_worker_is_known_by_the_caller_of_its_turns_whoever_beats(producer: Ha
 # Prune
 
 
-def test_dead_letters_stay_without_a_limit(producer: Hand, store: Store) -> None:
+def test_D6_dead_letters_stay_without_a_limit(producer: Hand, store: Store) -> None:
     producer.kill("a")
     store.later(365 * A_DAY_MS)
     assert producer.say(Prune(QUEUE)) == 0
     assert producer.state("a") == "dead"
 
 
-def test_the_oldest_dead_letters_beyond_the_count_go(producer: Hand, store: Store) -> None:
+def test_D6_the_oldest_dead_letters_beyond_the_count_go(producer: Hand, store: Store) -> None:
     for id in "abcd":
         producer.kill(id)
         store.later(10)
@@ -182,7 +182,7 @@ def test_the_oldest_dead_letters_beyond_the_count_go(producer: Hand, store: Stor
     assert producer.stats().dead == 0
 
 
-def test_dead_letters_beyond_the_age_go(producer: Hand, store: Store) -> None:
+def test_D6_dead_letters_beyond_the_age_go(producer: Hand, store: Store) -> None:
     producer.kill("a")
     store.later(2_000)
     producer.kill("b")
@@ -190,7 +190,7 @@ def test_dead_letters_beyond_the_age_go(producer: Hand, store: Store) -> None:
     assert [producer.state(id) for id in "ab"] == ["unknown", "dead"]
 
 
-def test_pruned_letters_are_counted(real_store: Store) -> None:
+def test_D6_pruned_letters_are_counted(real_store: Store) -> None:
     hand = real_store.hand()
     hand.kill("a")
     before = sum(hand.stats().totals.values())

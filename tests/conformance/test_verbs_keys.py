@@ -161,6 +161,14 @@ def test_replace_replaces_a_parked_holder(producer: Hand, worker: Hand) -> None:
     assert (producer.state("a"), producer.stats().parked) == ("cancelled", 0)
 
 
+def test_how_long_a_key_is_held_is_said_by_its_new_holder(producer: Hand) -> None:
+    producer.put(keyed("a", A_DAY_MS))
+    assert producer.put(keyed("b", replace=True)) == [PutAnswer("replaced", "a")]
+    assert producer.put(keyed("c")) == [taken("b")]
+    producer.cancel("b")
+    assert words(producer.put(keyed("c"))) == ["created"]
+
+
 def test_replace_takes_no_room(producer: Hand) -> None:
     producer.put(keyed("a"))
     assert words(producer.put(keyed("b", replace=True), new("c"), max_length=1)) == ["replaced", "full"]

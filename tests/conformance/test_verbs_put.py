@@ -4,6 +4,7 @@ from tests.conformance.stores import QUEUE, Hand, Store, envelope, ids, new, wor
 
 from surefoot.brokers.broker import Put
 from surefoot.core.job import NO_COUNTS, After, At, NewJob
+from surefoot.core.transition import Finish, Park
 
 
 def test_a_job_is_pending_as_it_came(producer: Hand, store: Store) -> None:
@@ -22,6 +23,12 @@ def test_the_body_is_opaque_to_the_store(producer: Hand, worker: Hand) -> None:
         assert worker.claim().jobs[0].body == body
 
 
+def test_a_body_of_a_megabyte_comes_back_whole(producer: Hand, worker: Hand) -> None:
+    body = bytes(range(256)) * 4_096
+    producer.put(NewJob("a", body))
+    assert worker.claim().jobs[0].body == producer.record("a").body == body
+
+
 def test_an_id_may_hold_spaces_quotes_and_any_letter(producer: Hand, worker: Hand) -> None:
     strange = ("a b", "it's", '"', "%", "ü/→", "{x}", "-1", "x" * 128)
     assert words(producer.put(*(new(id) for id in strange))) == ["created"] * len(strange)
@@ -33,12 +40,17 @@ def test_an_empty_put_is_answered_with_nothing(producer: Hand) -> None:
     assert producer.put() == []
 
 
-def test_the_same_id_is_stored_once_wherever_it_stands(producer: Hand, worker: Hand) -> None:
+def test_D9_the_same_id_is_stored_once_wherever_it_stands(producer: Hand) -> None:
     producer.kill("dead")
     producer.complete("completed")
     producer.take("processing")
+    producer.end(producer.take("parked"), Park("task:welcome"), None)
+    producer.end(producer.take("expired"), Finish("expired"), None)
+    producer.put(new("cancelled"))
+    producer.cancel("cancelled")
     producer.put(new("pending"), new("scheduled", due=After(9_000)))
-    for id in ("dead", "completed", "processing", "pending", "scheduled"):
+    states = ("dead", "completed", "processing", "parked", "expired", "cancelled", "pending", "scheduled")
+    for id in states:
         assert producer.state(id) == id
         before = producer.get(id)
         assert words(producer.put(NewJob(id, b"other"))) == ["exists"]

@@ -7,15 +7,19 @@ import anyio
 import pytest
 from tests.conformance.stores import LEASE_MS, QUEUE, Hand, Store, ids, new
 
-from surefoot.brokers.broker import Broker, Configure, Move, Put, Requeue, Tick
+from surefoot.brokers.broker import Broker, Configure, Move, Prune, Put, Requeue, Tick
 from surefoot.core.job import After, Unique
 from surefoot.core.transition import Bury, Delay, Finish, Park, Return
 
 OTHER = "shop:images"
-LONG = 30.0
+LONG = 10.0
 """Seconds in which a ring has surely come."""
 SHORT = 0.03
 """Seconds in which one that is there would mostly be heard."""
+
+
+class Listener:
+    """Whoever hears the rings of a queue for itself: what a worker is to a broker."""
 
 
 async def rings(broker: Broker, *queues: str) -> bool:
@@ -218,6 +222,18 @@ async def test_a_ring_is_heard_once(real_store: Store) -> None:
     assert await is_silent(real_store.broker)
 
 
+async def test_each_listener_hears_every_ring_once(real_store: Store) -> None:
+    broker, one, other = real_store.broker, Listener(), Listener()
+    real_store.hand().put(new("a"))
+    assert await broker.wait((QUEUE,), LONG, listener=one)
+    assert not await broker.wait((QUEUE,), 0, listener=one)
+    assert await broker.wait((QUEUE,), LONG, listener=other)
+    waiting = [asyncio.create_task(broker.wait((QUEUE,), LONG, listener=listener)) for listener in (one, other)]
+    await asyncio.sleep(0)
+    real_store.hand().put(new("b"))
+    assert await asyncio.gather(*waiting) == [True, True]
+
+
 async def test_cancelling_a_wait_loses_no_ring(real_store: Store) -> None:
     hand = real_store.hand()
     for n in range(20):
@@ -281,6 +297,12 @@ def end_cancelled_while_running(hand: Hand) -> Callable[[], object]:
     leased = hand.take("a")
     hand.cancel("a")
     return lambda: hand.end(leased, Return(), None)
+
+
+def end_buried_as_unknown(hand: Hand) -> Callable[[], object]:
+    hand.end(hand.take("a"), Park("task:welcome"), None)
+    hand.store.later(2)
+    return lambda: hand.say(Prune(QUEUE, unknown_ms=1))
 
 
 def end_replaced(hand: Hand) -> Callable[[], object]:

@@ -241,8 +241,8 @@ class Broker(Protocol):
     """A store as everybody else sees it.
 
     `run` and `run_sync` answer a list as long as the verbs: each item is the verb's answer, or the exception
-    (StoreError, Refused) that this verb alone met. They raise NoAnswer if the whole call may or may not have been executed,
-    StoreUnavailable if it certainly was not, StoreUnsuitable if the store must not be used.
+    (StoreError, Refused) that this verb alone met. They raise NoAnswer if the whole call may or may not have been
+    executed, StoreUnavailable if it certainly was not, StoreUnsuitable if the store must not be used.
     """
 
     @property

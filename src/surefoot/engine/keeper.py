@@ -169,9 +169,13 @@ class KeeperThread:
         self._bell.set()
 
     def stop(self) -> None:
-        """Say goodbye and end; waits a moment, but not for a store that is away."""
+        """Say goodbye and end. On the loop's thread; does not wait."""
+        self._pulse.stop()
         self._stopping.set()
         self._bell.set()
+
+    def goodbye(self) -> None:
+        """Wait until it has ended, but not for a store that is away. Blocks."""
         self._thread.join(_GOODBYE_S)
 
     def _serve(self) -> None:
@@ -189,7 +193,7 @@ class KeeperThread:
                 log.exception("the lease keeper met an error of its own; it goes on")
 
     def _say_goodbye(self) -> None:
-        with contextlib.suppress(StoreError):
+        with contextlib.suppress(Exception):  # whoever looks will see in 45 s that it is gone
             self._session.ask(self._keeper.farewell(), deadline=_GOODBYE_S / 2, apart=True)
 
     def _step(self) -> None:
@@ -199,7 +203,7 @@ class KeeperThread:
                 answers = self._session.ask(verbs, deadline=self._lease_s / 4, urgent=True, apart=True)
             except StoreError as away:
                 log.warning("leases could not be renewed: %s", away)
-                return
+                break
             news += self._keeper.heard(verbs, answers)
         if news:
             self._on_news(news)

@@ -66,7 +66,7 @@ class Serving:
         self._threads_limit = threads
         self._middleware = middleware
         self.coroutines = LoopLane(self._loop, self._ended, self._began, middleware)
-        self.threads = ThreadLane(self._loop, self._ended, self._began, threads)
+        self.threads = ThreadLane(self._loop, self._ended, self._began, threads, self._gave_up)
         self._deadlines = Deadlines(self._loop, self._out_of_time)
         self._asking: asyncio.Task[list[Any]] | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -97,12 +97,31 @@ class Serving:
 
     def deadline_moved(self, running: Running) -> None:
         """A run gave itself another deadline; it may have said so from a thread."""
-        self._loop.call_soon_threadsafe(self._deadlines.watch, running)
+        self._loop.call_soon_threadsafe(self._watch, running)
+
+    def _watch(self, running: Running) -> None:
+        if running in self._unsettled.running:
+            self._deadlines.watch(running)
 
     # --- the loop ---
 
     async def run(self, *, burst: bool = False) -> None:
         """Serve until a stop has been drained, or with `burst` until there is nothing to do."""
+        try:
+            await self._turns(burst)
+        except BaseException:
+            # Nobody renews from now on: what runs must end before its lease does, and its job runs elsewhere.
+            for running in list(self._unsettled.running):
+                self._lane(running).stop(running, "lost")
+            raise
+        finally:
+            await self._waiter.close()
+            self.threads.close()
+            self._deadlines.close()
+            for timer in self._timers:
+                timer.cancel()
+
+    async def _turns(self, burst: bool) -> None:
         await self._learn_crons()
         while True:
             self._bell.clear()
@@ -112,7 +131,7 @@ class Serving:
                 await self._exchange(verbs)
             elif self._over(burst):
                 break
-            else:
+            elif not (burst and self._turn.looks_once_more()):
                 await self._rest(now)
         await self._leave()
 
@@ -199,11 +218,7 @@ class Serving:
         return burst and self._turn.idle()
 
     async def _leave(self) -> None:
-        await self._waiter.close()
-        self.threads.close()
-        self._deadlines.close()
-        for timer in self._timers:
-            timer.cancel()
+        await self._waiter.close()  # first: a wake-up that comes later belongs to somebody else (rule 7)
         try:
             await self._session.ask(self._turn.last_words(), deadline=_FAREWELL_S, apart=True)
         except StoreError as away:
@@ -223,8 +238,11 @@ class Serving:
 
     def _out_of_time(self, running: Running) -> None:
         self._lane(running).stop(running, "timeout")
+
+    def _gave_up(self, running: Running) -> None:
+        """A thread was left to its job."""
         stuck = len(self.threads.stuck)
-        if running.run.spec.executor != "loop" and stuck:
+        if running.stop == "timeout":
             run = running.run
             self._report.event("thread_stuck", queue=running.queue, job=run.leased.id, task=run.spec.name, stuck=stuck)
         if stuck >= self._threads_limit and not self._drain.leaving:

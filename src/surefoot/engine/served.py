@@ -51,7 +51,8 @@ class Served:
     def heard(self, claimed: Claimed, want: int, now: float, regained_at: float) -> None:
         """What a claim said. `regained_at`: when this worker trusts its clock again, if it does not now."""
         self.paused = claimed.paused
-        self.empty = len(claimed.jobs) < want or want == 0
+        if want:  # a claim of nothing says nothing of what is there
+            self.empty = len(claimed.jobs) < want
         self.timer_at = now + claimed.wait_ms / 1000
         if regained_at > now:
             self.timer_at = min(self.timer_at, regained_at)

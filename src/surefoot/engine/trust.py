@@ -30,6 +30,10 @@ class Trust:
         self._reply_ms = store_ms
         self._reply_at = now
 
+    def broken(self, now: float) -> None:
+        """A call failed: contact begins anew."""
+        self._since = now
+
     def estimate_ms(self, now: float) -> int:
         """The store's time as far as known; 0 before the first reply."""
         if self._reply_ms is None:

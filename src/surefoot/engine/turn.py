@@ -75,6 +75,7 @@ class Turn:
         self._start = start
         self._refused_until = 0.0
         self._one_by_one: set[str] = set()
+        self._looked = False  # every queue was found empty after the last settle
 
     # --- what to say ---
 
@@ -121,8 +122,18 @@ class Turn:
 
     def idle(self) -> bool:
         """Whether every queue is paused or known to be empty, and nothing runs or waits for its settle (`burst`)."""
-        if self.unsettled:
+        return self._looked and not self.unsettled and self._seem_empty()
+
+    def looks_once_more(self) -> bool:
+        """Before a burst ends: whether every queue is claimed once more, since the last settle may have brought jobs."""
+        if self._looked or self.unsettled or not self._seem_empty():
             return False
+        self._looked = True
+        for one in self.served:
+            one.empty = False
+        return True
+
+    def _seem_empty(self) -> bool:
         return all(one.paused or (one.empty and not self._waiter.rung(one.queue)) for one in self.served)
 
     def _claims(self, now: float) -> list[Verb[Any]]:
@@ -163,18 +174,22 @@ class Turn:
         for verb in verbs:
             if isinstance(verb, Settle):
                 self.unsettled.unsent(verb.queue)
+        self.trust.broken(now)
         self._refused_until = now + _REFUSED_S
 
     def _claimed(self, verb: Claim, answer: Claimed | Exception, asked: float, now: float) -> None:
         served = self._by_queue[verb.queue]
         if isinstance(answer, Exception):
             log.warning("queue %s: the claim was refused: %s", verb.queue, answer)
+            self.trust.broken(now)
             self._refused_until = now + _REFUSED_S
             return
         self.trust.heard(answer.now_ms, asked, now)
         served.heard(answer, verb.want, now, self.trust.regained_at())
         for orphan in answer.orphans:
             self._report.event("dead", queue=verb.queue, job=orphan, reason="body_lost")
+        for leased in answer.jobs[: answer.recovered]:
+            self._report.event("crashed", queue=verb.queue, job=leased.id, crashes=leased.counts.crashes)
         for leased in answer.jobs:
             self._admit(served, leased, answer.now_ms)
 
@@ -226,6 +241,7 @@ class Turn:
         if isinstance(answer, Exception):
             self._unsettlable(verb, answer, now)
             return
+        self._looked = False  # a run may have enqueued, a settle may have brought effects
         batch = self.unsettled.answered(verb.queue)
         if not self.unsettled.has_done(verb.queue):
             self._one_by_one.discard(verb.queue)

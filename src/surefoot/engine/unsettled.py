@@ -77,8 +77,8 @@ class Unsettled:
         """What the next Settle of this queue carries, bounded; it counts as sent until `answered` or `unsent`."""
         waiting = self._done[queue]
         count = _fitting(waiting) if most is None else most
-        batch, self._done[queue] = waiting[:count], waiting[count:]
-        self._sent[queue] = batch
+        batch = self._sent[queue] = waiting[:count]  # first: the keeper must not miss it between the two
+        self._done[queue] = waiting[count:]
         return batch
 
     def answered(self, queue: str) -> list[Settled]:

@@ -4,9 +4,13 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
+from surefoot import clock
 from surefoot.brokers.broker import Broker
 from surefoot.core.errors import StoreError
+
+_STORE_AWAY_S: Final = 0.2
 
 
 class Waiter:
@@ -45,9 +49,9 @@ class Waiter:
         try:
             came = await self._broker.wait([queue], seconds, listener=self)
         except StoreError:
-            pass  # the next claim meets the same trouble, and waits it out
+            await clock.sleep(_STORE_AWAY_S)  # the next claim meets the same trouble, and waits it out
         finally:
             del self._open[queue]
         if came:
             self._rung.add(queue)
-            self._bell()
+        self._bell()  # also when the time is over: a worker that rests must open another wait

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from surefoot import clock
 from surefoot.core.outcome import Interrupted, Lost, Outcome, TimedOut
-from surefoot.execution.context import JobContext, Running, Stop, enter_job, leave_job
+from surefoot.execution.context import JobContext, Running, Stop, enter_job
 from surefoot.execution.middleware import raised, returned
 
 _NEXT_WAKE_S = 0.00005
@@ -56,15 +56,16 @@ class ThreadLane:
         done: Callable[[Running, Outcome], None],
         began: Callable[[Running], None],
         limit: int,
+        gave_up: Callable[[Running], None] | None = None,
     ) -> None:
         self._loop = loop
         self._done = done
         self._began = began
+        self._gave_up = gave_up
         self._limit = limit
         self._pieces: deque[Piece] = deque()
         self._sleepers: deque[threading.Lock] = deque()
-        self._started: deque[Running] = deque()
-        self._finished: deque[tuple[Piece, Ended]] = deque()
+        self._news: deque[tuple[Piece, Ended | None]] = deque()  # begun (None) and ended, in their order
         self._edge = threading.Lock()  # a piece is finished by its thread or given up by the loop, never both
         self._rung = False
         self._threads = 0
@@ -136,6 +137,8 @@ class ThreadLane:
         self._threads -= 1  # its thread leaves the pool when it returns; another takes its place
         if self._pieces and self._threads < self._limit:
             self._new_thread()
+        if self._gave_up is not None:
+            self._gave_up(piece.running)
         return True
 
     def _new_thread(self) -> None:
@@ -188,7 +191,7 @@ class ThreadLane:
         ended = self._ended(piece) if running.stop is None else Ended(None, None)
         with self._edge:
             piece.finished = True
-        self._finished.append((piece, ended))
+        self._news.append((piece, ended))
         self._ring()
         return not piece.given_up
 
@@ -197,12 +200,9 @@ class ThreadLane:
         if piece.context is not None:
             return piece.context.run(_call, running)
         running.begin()
-        self._started.append(running)
+        self._news.append((piece, None))
         self._ring()
-        context = enter_job(JobContext(running))
-        ended = _call(running)
-        leave_job(context)
-        return ended
+        return contextvars.copy_context().run(_in_job, running)
 
     def _ring(self) -> None:
         if not self._rung:
@@ -212,18 +212,22 @@ class ThreadLane:
 
     def _collect(self) -> None:
         self._rung = False  # before the look: a later result rings again
-        while self._started:
-            running = self._started.popleft()
-            if not running.work.given_up:
-                self._began(running)
-        while self._finished:
-            piece, ended = self._finished.popleft()
-            if piece.given_up:
+        while self._news:
+            piece, ended = self._news.popleft()
+            if ended is None:
+                if not piece.given_up:
+                    self._began(piece.running)
+            elif piece.given_up:
                 self.stuck.discard(piece)
             elif piece.future is None:
                 self._done(piece.running, _outcome(piece.running, ended))
             elif not piece.future.done():
                 piece.future.set_result(ended)
+
+
+def _in_job(running: Running) -> Ended:
+    enter_job(JobContext(running))
+    return _call(running)
 
 
 def _call(running: Running) -> Ended:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import weakref
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from surefoot import clock
@@ -85,14 +85,15 @@ class Bells:
             with self._lock:
                 _drop(self._ends, (queue, id), one)
 
-    def end(self, jobs: Iterable[tuple[str, str]]) -> None:
-        """These jobs (queue, id) are over."""
+    def end(self, jobs: Iterable[tuple[str, Sequence[str]]]) -> None:
+        """These jobs are over: queues, and ids in each."""
         if not self._ends:
             return
         woken: set[_Wait] = set()
         with self._lock:
-            for job in jobs:
-                woken |= self._ends.get(job, set())
+            for queue, ids in jobs:
+                for id in ids:
+                    woken |= self._ends.get((queue, id), set())
         _wake(woken)
 
     # --- for the thread that looks at other processes' work ---
@@ -106,10 +107,13 @@ class Bells:
         with self._lock:
             return list(self._waits)
 
-    def jobs(self) -> Collection[tuple[str, str]]:
-        """The jobs (queue, id) whose end somebody waits for."""
+    def jobs(self) -> Mapping[str, list[str]]:
+        """The ids, by queue, of the jobs whose end somebody waits for."""
+        found: dict[str, list[str]] = {}
         with self._lock:
-            return list(self._ends)
+            for queue, id in self._ends:
+                found.setdefault(queue, []).append(id)
+        return found
 
     def release_all(self) -> None:
         """The store is being closed: nobody hears anything until it is opened again, so nobody waits."""

@@ -1,7 +1,6 @@
 """The verb claim: leases jobs to a worker. What a crash, an unknown task or an expiry means, the worker decides."""
 
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -30,17 +29,15 @@ from surefoot.core.job import Counts, Leased
 
 _CLAIM: Final = script("claim")
 _ENDED: Final = _CLAIM["ended"]
-_RECOVER: Final = _CLAIM["recover"]
-_COUNT_CRASH: Final = _CLAIM["count_crash"]
+_CRASH: Final = _CLAIM["crash"]
 _DUE: Final = _CLAIM["due"]
 _ANY_PARKED: Final = _CLAIM["any_parked"]
+_JOB: Final = _CLAIM["job"]
 _PARKED: Final = _CLAIM["parked"]
-_TAKE_PARKED: Final = _CLAIM["take_parked"]
-_TAKE_PENDING: Final = _CLAIM["take_pending"]
-_LEASED: Final = _CLAIM["leased"]
-_UNTAKE: Final = _CLAIM["untake"]
-_DETAILS: Final = _CLAIM["details"]
+_PENDING: Final = _CLAIM["pending"]
 _STILL_HELD: Final = _CLAIM["still_held"]
+_LEASE: Final = _CLAIM["lease"]
+_DETAILS: Final = _CLAIM["details"]
 _AROUND: Final = _CLAIM["around"]
 _RELEASE: Final = script("shared")["release"]
 
@@ -51,7 +48,6 @@ _TIDY_MOST: Final = 10
 
 Row: TypeAlias = Any
 """rank, id, enqueued, envelope, needs, traits, runs, due_set, note, seq: what a claim reads of a job."""
-_rank: Final = itemgetter(0)
 
 
 class Brought(msgspec.Struct, frozen=True):
@@ -72,20 +68,15 @@ def claim(tx: Tx, verb: Claim) -> Claimed:
     if stored is not None:
         return _again(tx, verb, stored)
     house = tx.found(queue)
-    hands = _Hands(tx, queue)
+    hands = _Hands(tx, verb)
     recovered = 0
     if house.paused is None:
         hands.take(_recover(tx, verb))
         recovered = len(hands.jobs)
         _promote(tx, queue, max(_PROMOTED_AT_ONCE, verb.want))
         _unpark(tx, verb, hands)
-        if len(hands.jobs) < verb.want:
-            rows = tx.rows(
-                _TAKE_PENDING, queue=queue, token=tx.token, end=tx.now_ms + verb.lease_ms, now=tx.now_ms,
-                caller=tx.caller, most=verb.want - len(hands.jobs),
-            )  # fmt: skip
-            rows.sort(key=_rank)
-            hands.take(rows)
+        if hands.room > 0:
+            hands.take(tx.rows(_PENDING, queue=queue, most=hands.room))
     ids = [job.id for job in hands.jobs]
     remember(tx, queue, "claim", Brought(ids, tuple(hands.orphans), tuple(ids[:recovered])))
     tx.ended(queue, hands.orphans)
@@ -122,31 +113,19 @@ def _again(tx: Tx, verb: Claim, stored: Brought) -> Claimed:
 
 
 def _recover(tx: Tx, verb: Claim) -> list[Row]:
-    """Leases that ended go to this worker, charged with a crash; a lease beyond its trust is left alone."""
-    until = min(tx.now_ms, verb.trust_ms)
+    """Jobs whose lease has ended, charged with a crash; a lease beyond the worker's trust is left alone."""
+    queue, until = verb.queue, min(tx.now_ms, verb.trust_ms)
     if until <= 0 or verb.want <= 0:
         return []
-    found = []
-    rows = tx.rows(_ENDED, queue=verb.queue, until=until, most=verb.want)
-    tx.count(verb.queue, "recovered", len(rows))
-    for ended in rows:
-        seq, rank, priority, needs, since, caller, runs, errors = ended
+    ended = tx.rows(_ENDED, queue=queue, until=until, most=verb.want)
+    tx.count(queue, "recovered", len(ended))
+    for seq, rank, priority, since, caller, runs, errors in ended:
         line = encode_error(
             None, kind="crash", attempt=runs + 1, caller=caller or "-", started_ms=since or None, ended_ms=tx.now_ms
         )
-        lines = with_line(line, errors)
-        if needs > tx.understands:
-            tx.do(_COUNT_CRASH, seq=seq, errors=lines)
-            park(tx, verb.queue, [(seq, rank, priority, f"needs:{needs}")])
-            continue
-        if rank is None:  # damage: it never stood in pending
-            rank = ranks(tx, verb.queue, priority, 1)[0]
-        tx.do(
-            _RECOVER, now=tx.now_ms, token=tx.token, end=tx.now_ms + verb.lease_ms, caller=tx.caller, seq=seq,
-            rank=rank, errors=lines,
-        )  # fmt: skip
-        found.append(tx.row(_LEASED, seq=seq))
-    return found
+        place = ranks(tx, queue, priority, 1)[0] if rank is None else rank  # None is damage: it was pending once
+        tx.do(_CRASH, seq=seq, rank=place, errors=with_line(line, errors))
+    return [tx.row(_JOB, seq=seq) for seq, *_ in ended]
 
 
 def _promote(tx: Tx, queue: str, most: int) -> None:
@@ -166,54 +145,58 @@ def _promote(tx: Tx, queue: str, most: int) -> None:
 
 def _unpark(tx: Tx, verb: Claim, hands: "_Hands") -> None:
     """What is parked for something that this worker has comes before all that is pending."""
-    queue, want = verb.queue, verb.want
-    if len(hands.jobs) >= want or not verb.reasons or not tx.row(_ANY_PARKED, queue=queue):
-        return
-    end = tx.now_ms + verb.lease_ms
-    for reason in verb.reasons:
-        room = want - len(hands.jobs)
-        if room > 0:
-            seqs = [seq for (seq,) in tx.rows(_PARKED, queue=queue, reason=reason, most=room)]
-            tx.many(_TAKE_PARKED, [(tx.now_ms, tx.token, end, tx.caller, seq) for seq in seqs])
-            hands.take([tx.row(_LEASED, seq=seq) for seq in seqs])
+    if hands.room > 0 and verb.reasons and tx.row(_ANY_PARKED, queue=verb.queue):
+        for reason in verb.reasons:
+            if hands.room > 0:
+                hands.take(tx.rows(_PARKED, queue=verb.queue, reason=reason, most=hands.room))
 
 
 class _Hands:
     """The jobs that a claim hands out, and the ids of those whose body is gone: these are dead now."""
 
-    def __init__(self, tx: Tx, queue: str) -> None:
+    def __init__(self, tx: Tx, verb: Claim) -> None:
         self._tx = tx
-        self._queue = queue
+        self._verb = verb
         self.jobs: list[Leased] = []
         self.orphans: list[str] = []
 
+    @property
+    def room(self) -> int:
+        """How many more it may take."""
+        return self._verb.want - len(self.jobs)
+
     def take(self, rows: list[Row]) -> None:
-        """Hand out what this claim has just leased, but for what cannot be run here."""
+        """Lease these jobs and hand them out, but for those that cannot be run here."""
+        if not rows:
+            return
         tx, jobs = self._tx, self.jobs
         token, understands = tx.token, tx.understands
+        seqs: list[int] = []
         for row in rows:
             _, id, enqueued, body, needs, traits, runs, due_set, note, seq = row
             if body is None or needs > understands:
                 self._put_aside(row)
                 continue
+            seqs.append(seq)
             if traits is not None and traits_of(traits).unique_until == "start":
                 tx.do(_RELEASE, seq=seq)
             if runs or due_set is not None or note is not None:
                 jobs.append(_leased(tx, row))
             else:
                 jobs.append(Leased(id, token, enqueued, body))
+        end = tx.now_ms + self._verb.lease_ms
+        tx.do(_LEASE, seqs=json_text(seqs), end=end, token=token, now=tx.now_ms, caller=tx.caller)
 
     def _put_aside(self, row: Row) -> None:
-        tx = self._tx
+        tx, queue = self._tx, self._verb.queue
         rank, id, _, body, needs, *_, seq = row
         *_, errors, priority = tx.row(_DETAILS, seq=seq)
-        tx.do(_UNTAKE, seq=seq)
         if body is None:
             lose_body(tx, seq)
-            bury(tx, self._queue, seq, "body_lost", errors)
+            bury(tx, queue, seq, "body_lost", errors)
             self.orphans.append(id)
         else:
-            park(tx, self._queue, [(seq, rank, priority, f"needs:{needs}")])
+            park(tx, queue, [(seq, rank, priority, f"needs:{needs}")])
 
 
 def _leased(tx: Tx, row: Row) -> Leased:

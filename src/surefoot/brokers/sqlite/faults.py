@@ -52,7 +52,7 @@ def is_doubtful(error: BaseException) -> bool:
 
 
 def is_full(told: BaseException) -> bool:
-    """Whether the caller may go on with whatever shrinks the store."""
+    """Whether the disk is full: whatever shrinks the store may still be possible."""
     return isinstance(told, NoRoom)
 
 

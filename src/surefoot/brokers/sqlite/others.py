@@ -74,10 +74,7 @@ class Others:
             moved = [queue for queue in queues if found.get(queue, 0) != self._counters.get(queue, 0)]
             self._counters.update(found)
             self._bells.ring(moved)
-        waited: dict[str, list[str]] = {}
-        for queue, id in self._bells.jobs():
-            waited.setdefault(queue, []).append(id)
-        for queue, ids in waited.items():
+        for queue, ids in self._bells.jobs().items():
             rows = connection.execute(_UNENDED.text, (queue, json_text(ids))).fetchall()
             unended = {row[0] for row in rows}
-            self._bells.end([(queue, id) for id in ids if id not in unended])
+            self._bells.end([(queue, [id for id in ids if id not in unended])])

@@ -4,7 +4,7 @@ Nothing here begins or ends a transaction; writer.py does.
 """
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from surefoot.brokers.broker import Call
@@ -49,7 +49,7 @@ class News:
     def __init__(self) -> None:
         self.met: dict[str, int] = {}
         self.woken: set[str] = set()
-        self.ended: list[tuple[str, str]] = []
+        self.ended: list[tuple[str, Sequence[str]]] = []
         self.counts: dict[tuple[str, int], dict[str, int]] = {}
 
     def take_in(self, other: "News") -> None:
@@ -157,9 +157,10 @@ class Tx:
         """Something became claimable, or the next timer is another one: whoever waits must look."""
         self.news.woken.add(queue)
 
-    def ended(self, queue: str, ids: Iterable[str]) -> None:
+    def ended(self, queue: str, ids: Sequence[str]) -> None:
         """These jobs are over, by whatever verb."""
-        self.news.ended += [(queue, one) for one in ids]
+        if ids:
+            self.news.ended.append((queue, ids))
 
     def count(self, queue: str, event: str, many: int = 1) -> None:
         """Add to the numbers of this minute, and to those of all time."""
