@@ -15,7 +15,6 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Literal, Self
 
 from surefoot import clock
-from surefoot.brokers.answers import Hold
 from surefoot.brokers.broker import Broker
 from surefoot.client.options import check_options, reserved
 from surefoot.client.presence import PresenceInfo
@@ -25,23 +24,20 @@ from surefoot.core.errors import ConfigError, Seconds, UsageError, duration
 from surefoot.core.events import Event
 from surefoot.core.names import is_name
 from surefoot.engine.drain import Drain
-from surefoot.engine.keeper import Keeper, KeeperThread, Pulse
+from surefoot.engine.keeper import Keeper, KeeperThread, News, Pulse
 from surefoot.engine.modules import load_modules
+from surefoot.engine.options import callable_or_none, count, limits_of, patterns, weights_of
 from surefoot.engine.report import Report
 from surefoot.engine.rescue import Rescue
 from surefoot.engine.serve import Serving
 from surefoot.engine.served import Served
 from surefoot.engine.shares import Fair, strict
-from surefoot.engine.turn import Limits
 from surefoot.engine.unsettled import Unsettled
 from surefoot.execution.context import Running
 from surefoot.execution.middleware import CallNext as CallNext
 from surefoot.execution.middleware import Middleware as Middleware
 
 log: Final = logging.getLogger("surefoot.worker")
-
-_FLOOR_MOST_MS: Final = 12_000
-_SLACK_MOST_MS: Final = 2_000
 
 
 class Worker:
@@ -88,17 +84,19 @@ class Worker:
         if order not in ("fair", "strict"):
             raise ConfigError(f'Worker(order={order!r}): give "fair" or "strict".')
         self.queues: Final = tuple(dict.fromkeys(queues))
-        self.concurrency: Final = _count("concurrency", concurrency)
-        self.threads: Final = min(_count("threads", threads), self.concurrency)
+        self.concurrency: Final = count("concurrency", concurrency)
+        self.threads: Final = min(count("threads", threads), self.concurrency)
         self.drain: Final = duration(drain, "Worker(drain)", least=0)
         self.lease: Final = duration(lease, "Worker(lease)")
-        self._limits = _limits(self.concurrency, self.lease, unknown_ttl, dead_max, dead_age)
-        self._weights = _weights(self.queues, weights)
+        self._limits = limits_of(self.concurrency, self.lease, unknown_ttl, dead_max, dead_age)
+        self._weights = weights_of(self.queues, weights)
         self._order = order
-        self._imports = tuple(imports)
-        self._lifespan = lifespan
+        self._imports = patterns(imports)
+        self._lifespan = callable_or_none("lifespan", lifespan)
         self._middleware = tuple(middleware)
-        self._on_event = on_event
+        for layer in self._middleware:
+            callable_or_none("middleware", layer)
+        self._on_event = callable_or_none("on_event", on_event)
         self._name = name if name is not None else socket.gethostname()
         if name is not None and not is_name(name):
             raise ConfigError(f"Worker(name={name!r}): give 1 to 128 letters, digits or _ . : -")
@@ -284,7 +282,7 @@ class Worker:
         def culprit() -> Running | None:
             return serving.coroutines.current()
 
-        def news(found: list[tuple[Running, Hold]]) -> None:
+        def news(found: list[News]) -> None:
             loop.call_soon_threadsafe(serving.news, found)
 
         def blocked(seconds: float, stack: str) -> None:
@@ -336,33 +334,3 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
-
-
-def _limits(
-    concurrency: int, lease: float, unknown_ttl: Seconds, dead_max: int | None, dead_age: Seconds | None
-) -> Limits:
-    lease_ms = max(1, round(lease * 1000))
-    slack_ms = min(lease_ms // 5, _SLACK_MOST_MS)
-    return Limits(
-        concurrency=concurrency,
-        lease_ms=lease_ms,
-        floor_ms=min(lease_ms + slack_ms, _FLOOR_MOST_MS),
-        dead_max=None if dead_max is None else _count("dead_max", dead_max, least=0),
-        dead_age_ms=None if dead_age is None else round(duration(dead_age, "Worker(dead_age)") * 1000),
-        unknown_ms=round(duration(unknown_ttl, "Worker(unknown_ttl)") * 1000),
-    )
-
-
-def _count(word: str, value: object, least: int = 1) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"Worker({word}={value!r}): give a whole number >= {least}.")
-    return value
-
-
-def _weights(queues: Sequence[Queue], weights: Mapping[Queue, int] | None) -> dict[Queue, int]:
-    given = dict(weights or {})
-    for queue, weight in given.items():
-        if queue not in queues:
-            raise ConfigError(f"Worker(weights=...): this worker does not serve the queue '{queue.name}'.")
-        _count("weights", weight)
-    return {queue: given.get(queue, 1) for queue in queues}

@@ -22,7 +22,7 @@ from surefoot.core.transition import Bury, Finish, Return
 from surefoot.engine.crons import Crons
 from surefoot.engine.deadlines import Deadlines
 from surefoot.engine.drain import Drain
-from surefoot.engine.keeper import BEAT_S, Keeper
+from surefoot.engine.keeper import BEAT_S, Keeper, News
 from surefoot.engine.report import Report
 from surefoot.engine.served import Served
 from surefoot.engine.shares import Fair
@@ -359,8 +359,8 @@ class TestKeeper:
         assert isinstance(extend, Extend)
         holds = {"held": Hold(True), "lost": Hold(False), "asked": Hold(True, "why"), "over": Hold(False)}
         news = keeper.heard([extend], [[holds[lease.id] for lease in extend.leases]])
-        assert news == [(lost, Hold(False)), (asked, Hold(True, "why"))]
-        assert held not in [running for running, _ in news]
+        assert news == [News(lost, Hold(False), None), News(asked, Hold(True, "why"), None)]
+        assert held not in [one.running for one in news]
 
     def test_another_epoch_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
         keeper, _ = self.keeper()

@@ -14,12 +14,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from surefoot import clock
 from surefoot.brokers.answers import Hold
 from surefoot.brokers.broker import VERB_LIMIT, Beat, Extend, Verb
 from surefoot.client.session import SyncSession
 from surefoot.core.errors import StoreError
-from surefoot.engine.unsettled import Unsettled
+from surefoot.core.job import Progress
+from surefoot.engine.unsettled import Held, Unsettled
 from surefoot.execution.context import Running
 
 log: Final = logging.getLogger("surefoot.worker")
@@ -27,6 +30,14 @@ log: Final = logging.getLogger("surefoot.worker")
 BEAT_S: Final = 15.0
 _STACK_LINES: Final = 12
 _GOODBYE_S: Final = 2.0
+
+
+class News(msgspec.Struct, frozen=True):
+    """What a renewal said of a run; `progress` is what it carried."""
+
+    running: Running
+    hold: Hold
+    progress: Progress | None
 
 
 class Keeper:
@@ -49,7 +60,7 @@ class Keeper:
         self._worker = worker
         self._extend_at = 0.0
         self._beat_at = 0.0
-        self._asked: list[tuple[Extend, list[Running | None]]] = []
+        self._asked: list[tuple[Extend, list[Held]]] = []
         self._epochs: dict[str, str] = {}
 
     def beat_soon(self) -> None:
@@ -70,8 +81,8 @@ class Keeper:
                 held = self._unsettled.leases(queue)
                 for place in range(0, len(held), VERB_LIMIT):
                     some = held[place : place + VERB_LIMIT]
-                    extend = Extend(queue, tuple(lease for lease, _ in some), self._lease_ms)
-                    self._asked.append((extend, [running for _, running in some]))
+                    extend = Extend(queue, tuple(one.lease for one in some), self._lease_ms)
+                    self._asked.append((extend, some))
                     rounds.append([extend])
         if now >= self._beat_at:
             self._beat_at = now + BEAT_S
@@ -85,19 +96,19 @@ class Keeper:
     def _beats(self, *, left: bool) -> list[Verb[Any]]:
         return [Beat(queue, self._worker(), self._presence(queue, left)) for queue in self._queues]
 
-    def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any]) -> list[tuple[Running, Hold]]:
-        """The runs for which a renewal brought news: a lost lease or a cancel request."""
-        news: list[tuple[Running, Hold]] = []
+    def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any]) -> list[News]:
+        """The runs for which a renewal brought news: a lost lease, a cancel request, progress that was stored."""
+        news: list[News] = []
         for verb, answer in zip(verbs, answers, strict=True):
             if isinstance(answer, Exception):
                 log.warning("the lease keeper was refused: %s", answer)
             elif isinstance(verb, Beat):
                 self._same_store(verb.queue, answer)
             elif isinstance(verb, Extend):
-                runs = next(runs for extend, runs in self._asked if extend is verb)
-                for running, hold in zip(runs, answer, strict=True):
-                    if running is not None and (not hold.held or hold.cancel is not None):
-                        news.append((running, hold))
+                asked = next(some for extend, some in self._asked if extend is verb)
+                for one, hold in zip(asked, answer, strict=True):
+                    if one.running is not None and (not hold.held or hold.cancel is not None or one.progress):
+                        news.append(News(one.running, hold, one.progress))
         return news
 
     def _same_store(self, queue: str, epoch: str) -> None:
@@ -143,7 +154,7 @@ class KeeperThread:
         pulse: Pulse,
         *,
         lease_ms: int,
-        on_news: Callable[[list[tuple[Running, Hold]]], None],
+        on_news: Callable[[list[News]], None],
         on_blocked: Callable[[float, str], None],
         on_gone: Callable[[float], None],
     ) -> None:
@@ -197,7 +208,7 @@ class KeeperThread:
             self._session.ask(self._keeper.farewell(), deadline=_GOODBYE_S / 2, apart=True)
 
     def _step(self) -> None:
-        news: list[tuple[Running, Hold]] = []
+        news: list[News] = []
         for verbs in self._keeper.calls(clock.monotonic()):
             try:
                 answers = self._session.ask(verbs, deadline=self._lease_s / 4, urgent=True, apart=True)

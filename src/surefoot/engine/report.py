@@ -9,7 +9,7 @@ import msgspec
 from surefoot import clock
 from surefoot.brokers.answers import Verdict
 from surefoot.core.events import NO_DETAILS, Event, EventKind
-from surefoot.core.job import moment
+from surefoot.core.job import Progress, moment
 from surefoot.core.outcome import Crashed, Outcome, Raised, Rejected, RetriedLater, TimedOut
 from surefoot.core.transition import Bury, Delay, Finish, Park, Return
 from surefoot.engine.unsettled import Settled
@@ -73,6 +73,16 @@ class Report:
         if self.wanted(logging.DEBUG):
             run = running.run
             self.event("started", queue=running.queue, job=run.leased.id, task=run.spec.name, attempt=run.attempt)
+
+    def progress(self, running: Running, progress: Progress) -> None:
+        """A run said how far it is, and the store has it."""
+        details: dict[str, str | float] = {"done": progress.done}
+        if progress.total is not None:
+            details["total"] = progress.total
+        if progress.note is not None:
+            details["note"] = progress.note
+        run = running.run
+        self.event("progress", queue=running.queue, job=run.leased.id, task=run.spec.name, **details)
 
     def settled_all(self, queue: str, batch: Sequence[Settled], verdicts: Sequence[Verdict]) -> None:
         """The store's verdicts on a settle. Where nobody listens for completions, they are passed over at once."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from surefoot import clock
-from surefoot.brokers.answers import Hold
 from surefoot.brokers.broker import Broker, Verb
 from surefoot.client.session import Session
 from surefoot.core.errors import StoreError
@@ -15,6 +14,7 @@ from surefoot.core.outcome import Interrupted, Outcome
 from surefoot.engine.crons import Crons
 from surefoot.engine.deadlines import Deadlines
 from surefoot.engine.drain import Drain
+from surefoot.engine.keeper import News
 from surefoot.engine.report import Report
 from surefoot.engine.rescue import EXIT_STUCK
 from surefoot.engine.served import Served
@@ -154,15 +154,20 @@ class Serving:
         ]
         self._bell.set()
 
-    def news(self, news: Sequence[tuple[Running, Hold]]) -> None:
-        """What the keeper learned of runs: a lost lease, a cancel request. On the loop's thread."""
-        for running, hold in news:
+    def news(self, news: Sequence[News]) -> None:
+        """What the keeper learned of runs: a lost lease, a cancel request, progress. On the loop's thread."""
+        for one in news:
+            running, hold = one.running, one.hold
             if running not in self._unsettled.running:
                 continue
             if not hold.held:
                 self._lane(running).stop(running, "lost")
-            elif running.stop is None:
-                running.cancel_reason = hold.cancel or ""
+                continue
+            if one.progress is not None:
+                running.carried = one.progress
+                self._report.progress(running, one.progress)
+            if hold.cancel is not None and running.stop is None:
+                running.cancel_reason = hold.cancel
                 self._lane(running).stop(running, "cancel")
 
     def start(self, run: Run, served: Served) -> None:

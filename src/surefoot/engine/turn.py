@@ -125,7 +125,7 @@ class Turn:
         return self._looked and not self.unsettled and self._seem_empty()
 
     def looks_once_more(self) -> bool:
-        """Before a burst ends: whether every queue is claimed once more, since the last settle may have brought jobs."""
+        """Before a burst ends: claim every queue once more, since the last settle may have brought jobs."""
         if self._looked or self.unsettled or not self._seem_empty():
             return False
         self._looked = True

@@ -9,7 +9,7 @@ import msgspec
 from surefoot.brokers.answers import Lease
 from surefoot.brokers.broker import BYTES_LIMIT, VERB_LIMIT, Settle
 from surefoot.core.codec import encode_note
-from surefoot.core.job import moment_ms
+from surefoot.core.job import Progress, moment_ms
 from surefoot.core.outcome import Outcome
 from surefoot.core.transition import Finish, Transition
 from surefoot.execution.context import Running
@@ -21,6 +21,14 @@ class Settled(msgspec.Struct, frozen=True):
     transition: Transition
     running: Running | None = None
     outcome: Outcome | None = None
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A lease to renew, with its run if that still goes on, and the progress that travels with it."""
+
+    lease: Lease
+    running: Running | None = None
+    progress: Progress | None = None
 
 
 class Unsettled:
@@ -91,16 +99,17 @@ class Unsettled:
         self._done[queue] = self._sent[queue] + self._done[queue]
         self._sent[queue] = []
 
-    def leases(self, queue: str) -> list[tuple[Lease, Running | None]]:
-        """All leases held on one queue, each with its run if that still goes on."""
-        held: list[tuple[Lease, Running | None]] = []
+    def leases(self, queue: str) -> "list[Held]":
+        """All leases held on one queue."""
+        held: list[Held] = []
         for running in list(self.running):
             if running.queue == queue:
-                leased, progress = running.run.leased, running.note
+                leased = running.run.leased
+                progress = running.note if running.note is not running.carried else None
                 note = None if progress is None else encode_note(progress, moment_ms(progress.at))
-                held.append((Lease(leased.id, leased.token, note), running))
+                held.append(Held(Lease(leased.id, leased.token, note), running, progress))
         for item in self.finished(queue):
-            held.append((Lease(item.transition.id, item.transition.token), None))
+            held.append(Held(Lease(item.transition.id, item.transition.token)))
         return held
 
     def finished(self, queue: str) -> list[Settled]:

@@ -49,11 +49,11 @@ class Running:
     """One run in this worker's hands, from its admission until it is settled. The only mutable record of a job.
 
     `deadline` is on the monotonic clock, None without a limit. `stop` is set once, by whoever ends the run first;
-    `work` is the lane's own.
+    `work` is the lane's own; `note` is the newest progress, `carried` the newest that the store has.
     """
 
     __slots__ = (
-        "cancel_reason", "deadline", "host", "limit", "note", "queue", "run", "started", "stop", "work",
+        "cancel_reason", "carried", "deadline", "host", "limit", "note", "queue", "run", "started", "stop", "work",
     )  # fmt: skip
 
     def __init__(self, run: Run, queue: str, host: Host) -> None:
@@ -66,6 +66,7 @@ class Running:
         self.stop: Stop | None = None
         self.cancel_reason = ""
         self.note: Progress | None = None
+        self.carried: Progress | None = None
         self.work: Any = None
 
     @property
@@ -240,4 +241,3 @@ def in_job() -> bool:
 
 
 enter_job: Final = _current.set
-leave_job: Final = _current.reset

@@ -315,6 +315,19 @@ def change(path: Path, statement: str) -> None:
     connection.close()
 
 
+def test_a_restored_copy_gets_its_log_back(path: Path, open_store: Callable[..., SqliteBroker]) -> None:
+    sender = Sender(open_store())
+    sender.put(new("a"))
+    sender.broker.close_sync()
+    connection = sqlite3.connect(path)
+    connection.execute(f"VACUUM INTO '{path}.copy'")
+    connection.close()
+    os.replace(f"{path}.copy", path)
+    assert sender.put(new("b")) == [CREATED]
+    assert (path.parent / f"{path.name}-wal").exists()
+    assert sender.known("a", "b") == [True, True]
+
+
 # Q11: a reader that does not end
 
 

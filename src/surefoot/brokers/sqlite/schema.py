@@ -50,10 +50,11 @@ def open_file(path: str, lock: LockFile, *, synchronous: Synchronous) -> sqlite3
     gate.create_private(path)
     connection = connect(path, synchronous=synchronous)
     try:
-        if not _stands(connection, path):
+        stands = _stands(connection, path)
+        if not stands or connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
             with lock.held():
-                if not _stands(connection, path):  # another process may have been faster
-                    connection.execute("PRAGMA journal_mode = wal").fetchone()
+                connection.execute("PRAGMA journal_mode = wal").fetchone()  # a restored copy may have lost it
+                if not stands and not _stands(connection, path):  # another process may have been faster
                     _make(connection)
         connection.execute(f"PRAGMA journal_size_limit = {_WAL_KEPT_BYTES}").fetchone()
     except BaseException:

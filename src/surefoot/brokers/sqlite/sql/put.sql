@@ -68,6 +68,6 @@ DELETE FROM period WHERE queue = :queue AND key = :key;
 UPDATE job SET unique_key = NULL WHERE queue = :queue AND unique_key = :key;
 
 -- name: replace
-UPDATE job SET state = 'cancelled', at = :forget, reason = 'replaced', rank = NULL, note = NULL, since = 0, caller = NULL,
-    unique_key = NULL, ended = :now
+UPDATE job SET state = 'cancelled', at = :forget, reason = 'replaced', rank = NULL, note = NULL, since = 0,
+    caller = NULL, unique_key = NULL, ended = :now
 WHERE seq = :seq;

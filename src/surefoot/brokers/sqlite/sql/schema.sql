@@ -4,11 +4,12 @@
 
 -- name: job
 -- priority 0 (first) to 9. rank: its place in pending, kept while it runs or is parked.
--- at: the moment its state is about; scheduled: due, processing: the lease's end, parked: since, dead: since, completed,
--- cancelled and expired: to be forgotten (2^63 - 1 is never); pending has none. ended: when it finished.
--- token, since, caller: the running lease; since and caller stay as those of the last (since 0: it was never started).
--- due_set: the due time that a requeue or a move set. reason: of parked, dead or cancelled. cancel: asked of a running job.
--- unique_key: NULL once released, its text stays in traits. errors: lines of JSON, newest first.
+-- at: the moment its state is about. scheduled: due. processing: the lease's end. parked, dead: since. completed,
+-- cancelled, expired: to be forgotten (2^63 - 1 is never). pending has none. ended: when it finished.
+-- token, since, caller: the running lease; since and caller stay as those of the last (since 0: never started).
+-- due_set: the due time that a requeue or a move set. reason: of parked, dead or cancelled. cancel: the reason of a
+-- request to a running job. unique_key: NULL once released, its text stays in traits. errors: lines of JSON, newest
+-- first.
 CREATE TABLE IF NOT EXISTS job(
     seq INTEGER PRIMARY KEY,
     queue TEXT NOT NULL,
