@@ -68,9 +68,8 @@ class Turn(Pieces):
         if not isinstance(answer, a.Claimed):
             return answer
         held = [self.held(leased.id, self.token) for leased in answer.jobs]
-        return a.Claimed(
-            self.now, 1, self.queue.paused is not None, [self.leased(job) for job in held if job is not None]
-        )
+        jobs = [self.leased(job) for job in held if job is not None]
+        return a.Claimed(self.now, 1, self.queue.paused is not None, jobs)
 
     # Producers
 
@@ -155,7 +154,7 @@ class Turn(Pieces):
         if self.queue.paused is None:
             timers += [job.due_ms for job in self.queue.jobs.values() if job.due_ms is not None]
             ends = [job.lease_ms for job in self.queue.jobs.values() if job.lease_ms is not None]
-            timers += [end for end in ends if end > self.now]  # an ended lease that is not believed would make it spin
+            timers += [end for end in ends if end > self.now]  # one that ended, but beyond trust, would make it spin
         return max(1, min(timers) - self.now)
 
     def crash(self, job: Job) -> None:
@@ -172,10 +171,8 @@ class Turn(Pieces):
         elif not self.park_newer(job):
             if job.new.unique and job.new.unique.until == "start":
                 self.release(job)
-            end = self.now + lease_ms
-            job.go(
-                "processing", token=self.token, caller=self.caller, started_ms=self.now, lease_ms=end, cancel=job.cancel
-            )
+            mine = {"token": self.token, "caller": self.caller}
+            job.go("processing", **mine, started_ms=self.now, lease_ms=self.now + lease_ms, cancel=job.cancel)
             taken.append(job)
 
     def leased(self, job: Job) -> Leased:
@@ -264,9 +261,8 @@ class Turn(Pieces):
         if job is None or job.state != "dead":
             return a.Requeued("not_dead")
         unique = job.new.unique
-        if unique and not isinstance(
-            unique.until, int
-        ):  # a period is counted from the enqueue, it does not begin again
+        # A period is counted from the enqueue: it does not begin again, and whoever has the key now is no hindrance.
+        if unique and not isinstance(unique.until, int):
             owner = self.owner(unique.key)
             if owner is not None:
                 return a.Requeued("taken", owner)

@@ -1,12 +1,13 @@
 """Many at once: threads on one broker, and two brokers on one store. Each job goes to one, each verb happens whole."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TypeVar
 
-from tests.conformance.stores import QUEUE, Hand, Store, ids, new
+from tests.conformance.stores import QUEUE, Hand, Store, ids, new, words
 
 from surefoot.brokers.broker import Cancel, Put
 from surefoot.core.job import Unique
@@ -51,6 +52,16 @@ def test_workers_of_two_processes_never_get_the_same_job(shared_real_store: Stor
     hands[0].say(Put(QUEUE, tuple(new(str(n)) for n in range(90))))
     taken = at_once(hands, claims_until_empty)
     assert Counter(id for some in taken for id in some) == Counter(str(n) for n in range(90))
+
+
+async def test_calls_of_one_loop_at_the_same_time_each_have_their_own_answer(real_store: Store) -> None:
+    hands = [real_store.hand() for _ in range(30)]
+    calls = [hand.call(Put(QUEUE, (new(hand.caller), new(hand.caller)))) for hand in hands]
+    answers = await asyncio.gather(*(real_store.broker.run(call) for call in calls))
+    assert [words(answer) for (answer,) in answers] == [["created", "exists"]] * 30
+    again = await asyncio.gather(*(real_store.broker.run(call) for call in calls))
+    assert again == answers
+    assert real_store.hand().stats().pending == 30
 
 
 def test_of_many_puts_of_one_id_one_is_created(real_store: Store) -> None:

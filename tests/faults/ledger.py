@@ -25,6 +25,9 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._read: list[Fact] = []
+        self._kinds: dict[str, list[Fact]] = defaultdict(list)
+        self._offset = 0
 
     def write(self, what: str, job: str = "", **facts: object) -> None:
         """One fact: accepted, refused, unknown, started, ended, ..."""
@@ -37,19 +40,26 @@ class Ledger:
         assert written == len(line), "the ledger's disk is full"
 
     def lines(self) -> list[Fact]:
-        """All facts so far, in the order they were written; a line that is being written is not one yet."""
-        if not self.path.exists():
-            return []
-        whole, _, _ = self.path.read_text().rpartition("\n")
-        return [json.loads(line) for line in whole.splitlines()]
-
-    def length(self) -> int:
-        """How many facts so far."""
-        return self.path.read_bytes().count(b"\n") if self.path.exists() else 0
+        """All facts so far, in the order they were written. Reads on where it stopped; a line being written waits."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                whole, end, _ = file.read().rpartition(b"\n")
+            self._offset += len(whole) + len(end)
+            for line in whole.splitlines():
+                fact = json.loads(line)
+                self._read.append(fact)
+                self._kinds[fact["what"]].append(fact)
+        return self._read
 
     def of(self, what: str, job: str | None = None) -> list[Fact]:
         """The facts of one kind, of one job if given."""
-        return [line for line in self.lines() if line["what"] == what and job in (None, line["job"])]
+        self.lines()
+        return [fact for fact in self._kinds[what] if job in (None, fact["job"])]
+
+    def length(self) -> int:
+        """How many facts so far."""
+        return len(self.lines())
 
     def count(self, what: str, job: str | None = None) -> int:
         """How many facts of one kind."""
