@@ -3,12 +3,13 @@ jobs lives here.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from importlib.metadata import version
 from types import FrameType, TracebackType
@@ -38,6 +39,8 @@ from surefoot.execution.middleware import CallNext as CallNext
 from surefoot.execution.middleware import Middleware as Middleware
 
 log: Final = logging.getLogger("surefoot.worker")
+
+_TIDY_S: Final = 1.0
 
 
 class Worker:
@@ -124,8 +127,8 @@ class Worker:
         A second signal hands everything back at once and leaves with 130 or 143 (SystemExit), a third one leaves as
         it is.
         """
-        with _signals(self), asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            runner.run(self.serve(burst=burst))
+        with _signals(self):
+            _run(self.serve(burst=burst))
         if self.exit_code:
             raise SystemExit(self.exit_code)
 
@@ -328,9 +331,37 @@ class _signals:
         self._worker.stop()
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    """Run to the end in a new loop. Unlike asyncio's own runner it does not wait for ever for a task that ignores its
+    cancellation, nor for a thread that never returns: who was told to leave leaves.
+    """
+    loop = _new_loop()
+    try:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(main)
+    finally:
+        try:
+            loop.run_until_complete(_tidy(loop))
+        finally:
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+async def _tidy(loop: asyncio.AbstractEventLoop) -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others, timeout=_TIDY_S)
+    await loop.shutdown_asyncgens()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_TIDY_S):
+            await loop.shutdown_default_executor()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop
     except ImportError:
-        return None
-    return uvloop.new_event_loop
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

@@ -28,7 +28,7 @@ from surefoot.execution.context import Running
 log: Final = logging.getLogger("surefoot.worker")
 
 BEAT_S: Final = 15.0
-_STACK_LINES: Final = 12
+_STACK_FRAMES: Final = 3
 _GOODBYE_S: Final = 2.0
 
 
@@ -139,9 +139,9 @@ class Pulse:
         self._timer = clock.call_later(self._loop, self._every, self._tick)
 
     def stack(self) -> str:
-        """Where the loop's thread is now: the innermost lines."""
+        """Where the loop's thread is now: the innermost frames."""
         frame = sys._current_frames().get(self.thread)
-        return "" if frame is None else "".join(traceback.format_stack(frame)[-_STACK_LINES:])
+        return "" if frame is None else "".join(traceback.format_stack(frame)[-_STACK_FRAMES:])
 
 
 class KeeperThread:

@@ -28,6 +28,8 @@ _LEVELS: Final[Mapping[str, int]] = {
 _TAKEN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """What a log record calls its own; a detail of such a name gets a line behind it."""
 
+_WORDS_MOST: Final = 800
+
 
 class Report:
     """Makes an Event only where somebody listens, so that a job nobody watches costs nothing here."""
@@ -162,4 +164,4 @@ def _run_facts(running: Running | None) -> dict[str, str | float]:
 
 def _plain(value: str | float) -> str:
     """A value as one word or one quoted line: nothing in it can start a new log line."""
-    return f"{value:g}" if isinstance(value, int | float) else msgspec.json.encode(value[:300]).decode()
+    return f"{value:g}" if isinstance(value, int | float) else msgspec.json.encode(value[:_WORDS_MOST]).decode()

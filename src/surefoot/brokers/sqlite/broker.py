@@ -17,11 +17,12 @@ from surefoot.brokers.sqlite.store import MEMORY, Store
 from surefoot.brokers.sqlite.ticket import Ticket
 from surefoot.brokers.sqlite.verbs import only_reads
 from surefoot.brokers.sqlite.writer import Writer
+from surefoot.core.errors import StoreUnsuitable
 from surefoot.core.names import UNDERSTANDS
 
 _CLOSING_S: Final = 5.0
 _AT_EXIT_S: Final = 1.0
-_FORKING_S: Final = 1.0
+_FORKING_S: Final = 10.0
 
 
 class SqliteBroker:
@@ -44,6 +45,7 @@ class SqliteBroker:
         self._synchronous: Synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._wall_ms = wall_ms
+        self._spoilt = False
         self._fresh()
         _brokers.add(self)
 
@@ -76,6 +78,11 @@ class SqliteBroker:
     def _submit(self, ticket: Ticket) -> None:
         counted(ticket.call)
         self._same_process()
+        if self._spoilt:
+            raise StoreUnsuitable(
+                f"this process was forked while {self.path} was in long use, and cannot use it safely; "
+                "fork before the queue is busy, or start a fresh process."
+            )
         with self._lock:
             if self.path != MEMORY and only_reads(ticket.call):
                 self._reading().submit(ticket)
@@ -149,8 +156,7 @@ class SqliteBroker:
 
     def _forked(self) -> None:
         """We are a child now: the parent's threads are not here, its connections and waiters are not ours."""
-        for part in self._parts():
-            part.store.abandon()
+        self._spoilt = any([part.store.abandon() for part in self._parts()]) or self._spoilt
         self._fresh()
 
 
@@ -161,9 +167,18 @@ _held: list[threading.Lock] = []
 
 
 def _before_fork() -> None:
-    for store in [part.store for broker in list(_brokers) for part in broker._parts()]:
+    """No open connection crosses a fork: SQLite's table of locks would come along, and the child believe that it holds
+    the parent's. The last process to close would then delete the log that the child still writes to.
+    """
+    brokers = list(_brokers)
+    for broker in brokers:  # nobody opens anything from here on
+        if broker._lock.acquire(timeout=_FORKING_S):
+            _held.append(broker._lock)
+    for store in [part.store for broker in brokers for part in broker._parts()]:
         if store.in_use.acquire(timeout=_FORKING_S):
             _held.append(store.in_use)
+            if not store.in_memory:
+                store.close_logged()
 
 
 def _after_fork_in_parent() -> None:

@@ -56,9 +56,9 @@ class Store:
         self._unfit: StoreUnsuitable | None = None
         self._warned = False
         self.commits = 0
+        self._opened = 0
         self.in_use: Final = threading.Lock()
-        """Held by the thread that works with the connection. Whoever forks takes it first: SQLite's own locks, if some
-        thread held them, would never be given back in the child."""
+        """Held by the thread that works with the connection. Whoever forks takes it first and closes the connection."""
         self._wal_warned_bytes = _WAL_LARGE_BYTES
         shared = script("shared")
         self._read_word = shared["word"]
@@ -74,6 +74,7 @@ class Store:
         """Open it if it is not open."""
         if self._connection is not None:
             return
+        self._opened += 1
         if self.in_memory:
             self._connection = schema.open_memory()
             return
@@ -112,12 +113,17 @@ class Store:
         except Exception:
             log.exception("%s could not be closed properly", self.path)
 
-    def abandon(self) -> None:
-        """In a forked child: the parent's connection must not be touched, not even to close it."""
+    def abandon(self) -> bool:
+        """In a forked child: the parent's connection must not be touched, not even to close it.
+
+        True if one was still open: then this process can never use the file safely.
+        """
+        was_open = self._connection is not None and not self.in_memory
         if self._connection is not None:
             leak(self._connection)
             self._connection = None
         self._lock.close()
+        return was_open
 
     # --- transactions ---
 
@@ -212,9 +218,9 @@ class Store:
             )
 
     def change_number(self) -> int:
-        """A number that moves with every commit of another connection, and never with ours."""
+        """A number that moves with every commit of another connection and with every opening, and never with ours."""
         number: int = self.connection.execute("PRAGMA data_version").fetchone()[0]
-        return number
+        return (self._opened << 40) + number
 
     # --- the clock ---
 
