@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from surefoot import Event, Job, JobHandle, Queue, Worker, clock
-from surefoot.brokers.answers import PutAnswer
-from surefoot.brokers.broker import Broker, Claim, Put, Settle
+from surefoot.brokers.answers import Lease, PutAnswer
+from surefoot.brokers.broker import Broker, Claim, Extend, Put, Settle
 from surefoot.brokers.sqlite.broker import SqliteBroker
 from surefoot.client.session import Session, Sessions
 from surefoot.client.store import Store
+from surefoot.core.codec import mark_begun
 from surefoot.core.job import Leased, NewJob
 from surefoot.core.transition import Transition
 
@@ -67,6 +68,11 @@ class Thief:
         trust_ms = self._stage.wall() + 60_000
         [claimed] = await self._session.ask([Claim(queue.full_name, want, lease_ms, trust_ms)])
         return list(claimed.jobs)
+
+    async def begins(self, queue: Queue, leased: Leased) -> None:
+        """Say of a job that its run has begun, as a worker does before it begins a suspect."""
+        note = mark_begun(leased.note, leased.counts.runs + 1)
+        await self._session.ask([Extend(queue.full_name, (Lease(leased.id, leased.token, note),), 1)])
 
     async def steal(self, queue: Queue) -> Leased:
         """Take a job out of a living worker's hands: as if its machine had slept, and its keeper wakes up too late."""

@@ -234,7 +234,8 @@ async def test_W14_a_run_that_snoozes_forgets_the_crashes_before_it(stage: Stage
         await thief.claim(jobs, lease_ms=1)
         stage.wall.forward(1)
     assert (await known(job)).crashes == 2
-    await thief.claim(jobs, lease_ms=1_000)
+    [leased] = await thief.claim(jobs, lease_ms=1_000)
+    await thief.begins(jobs, leased)
     stage.wall.forward(0.9)
     async with serving(jobs, lease=0.1):  # trusts its clock after one lease, then takes the job over: the third crash
         async with asyncio.timeout(PATIENCE_S):

@@ -11,7 +11,7 @@ import pytest
 from surefoot import clock
 from surefoot.brokers.answers import Claimed, Hold
 from surefoot.brokers.broker import Beat, Claim, Extend, NoRoom, Prune, Settle, Verb
-from surefoot.core.codec import Envelope, decode_envelope
+from surefoot.core.codec import Envelope, decode_envelope, run_begun
 from surefoot.core.errors import StoreError, StoreUnavailable
 from surefoot.core.job import Counts, Leased
 from surefoot.core.lifecycle import Run
@@ -215,9 +215,14 @@ class TestTurn:
         desk = Desk()
         twice = Counts(runs=2, crashes=2)
         desk.gets(leased("a", counts=twice), leased("b", counts=twice), leased("c"))
-        assert [running.run.leased.id for running in desk.started] == ["a", "c"]
-        [step] = desk.settles(1.1).transitions
+        assert [running.run.leased.id for running in desk.started] == ["c"]
+        settle, mark = desk.turn.plan(1.1)
+        assert isinstance(settle, Settle) and isinstance(mark, Extend)
+        [step] = settle.transitions
         assert step.id == "b" and step.bump is None
+        assert [run_begun(lease.note) for lease in mark.leases] == [3], "it says that it begins, before it begins"
+        desk.hears(mark, [Hold(True)], 1.2)
+        assert [running.run.leased.id for running in desk.started] == ["c", "a"]
 
     def test_an_outage_breaks_the_trust_in_leases_that_ended_meanwhile(self) -> None:
         desk = Desk(lease_ms=10_000)

@@ -87,12 +87,13 @@ class ErrorLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What travels with a lease renewal: the progress of the running or the next attempt."""
+    """What travels with a lease renewal: progress, and the `run` that wrote it, which had begun by then."""
 
-    done: float
+    done: float | None = None
     total: float | None = None
     note: str | None = None
     at_ms: int = 0
+    run: int = 0
 
 
 class NewerEnvelope(Exception):
@@ -209,16 +210,33 @@ def decode_error(line: bytes) -> ErrorLine:
         return ErrorLine(kind="unreadable", message="(this error line could not be read)")
 
 
-def encode_note(progress: Progress, at_ms: int) -> bytes:
-    """Progress as it is kept in the store."""
+def encode_note(progress: Progress, at_ms: int, run: int = 0) -> bytes:
+    """Progress as it is kept in the store, said by this run."""
     note = None if progress.note is None else bounded(progress.note, MESSAGE_LIMIT)
-    return encode_json(Note(progress.done, progress.total, note, at_ms))
+    return encode_json(Note(progress.done, progress.total, note, at_ms, run))
+
+
+def mark_begun(note: bytes | None, run: int) -> bytes:
+    """The note with a mark that this run begins; progress in it stays."""
+    return encode_json(msgspec.structs.replace(_note(note), run=run))
+
+
+def run_begun(note: bytes | None) -> int:
+    """The last run that said something, and so had begun; 0 if none did."""
+    return _note(note).run
+
+
+def _note(raw: bytes | None) -> Note:
+    try:
+        return Note() if raw is None else _decode_note(raw)
+    except _BROKEN:
+        return Note()
 
 
 def decode_note(raw: bytes) -> Progress | None:
     """The progress in a note; None if somebody else wrote it in a shape of their own."""
     try:
         note = _decode_note(raw)
-        return Progress(note.done, note.total, note.note, moment(note.at_ms))
+        return None if note.done is None else Progress(note.done, note.total, note.note, moment(note.at_ms))
     except (*_BROKEN, OverflowError):
         return None

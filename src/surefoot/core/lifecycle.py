@@ -16,6 +16,7 @@ from surefoot.core.codec import (
     encode_envelope,
     encode_error,
     encode_json,
+    run_begun,
 )
 from surefoot.core.errors import ErrorInfo, InvalidArguments
 from surefoot.core.job import Draft, Leased, NewJob
@@ -80,7 +81,7 @@ def admit(leased: Leased, specs: Mapping[str, Spec], now_ms: int, suspects: int,
         return Transition(leased.id, leased.token, Park(f"task:{envelope.task}"))
     if envelope.schema > spec.schema:
         return Transition(leased.id, leased.token, Park(f"task:{envelope.task}@{envelope.schema}"))
-    if leased.counts.crashes >= spec.retry.max_crashes:
+    if leased.counts.crashes >= spec.retry.max_crashes and _began_its_last_crash(leased, spec):
         return _bury(leased, "crash_loop", None)
     try:
         arguments = spec.signature.load(_upcast(envelope, spec))
@@ -103,9 +104,16 @@ def _in_bad_company(leased: Leased, spec: Spec, suspects: int, crashed: int) -> 
     return leased.counts.crashes > 0 and (suspects > 0 or (crashed > 0 and is_suspect(leased, spec)))
 
 
+def _began_its_last_crash(leased: Leased, spec: Spec) -> bool:
+    """Whether the run that crashed last had begun. A suspect says so in its note before it begins: one that was only in
+    the hands of a worker when another job killed that worker is not charged with its last crash.
+    """
+    return spec.retry.max_crashes == 1 or run_begun(leased.note) == leased.counts.runs
+
+
 def is_suspect(leased: Leased, spec: Spec) -> bool:
-    """Whether one more crash quarantines this job."""
-    return leased.counts.crashes == spec.retry.max_crashes - 1 > 0
+    """Whether one more crash quarantines this job, if it has begun by then."""
+    return leased.counts.crashes >= spec.retry.max_crashes - 1 > 0
 
 
 def decide(run: Run, outcome: Outcome, now_ms: int, chance: float, started_ms: int | None = None) -> Transition:

@@ -100,7 +100,8 @@ class Report:
         task = None if item.running is None else item.running.run.spec.name
         details = _run_facts(item.running)
         if verdict == "fenced":
-            self.event("lease_lost", queue=queue, job=job, task=task, **details)
+            meaning = "another worker has the job; what this run reports does not count"
+            self.event("lease_lost", queue=queue, job=job, task=task, **details, meaning=meaning)
         elif verdict == "cancelled":
             self.event("cancelled", queue=queue, job=job, task=task, **details)
         else:
@@ -118,6 +119,8 @@ class Report:
                 self.event("dead", queue=queue, job=job, task=task, **details, reason=reason)
             case Delay(ms=ms, why="retry"):
                 self.event("retrying", queue=queue, job=job, task=task, **details, delay=ms / 1000)
+            case Delay(why="apart"):
+                log.info("job %s waits apart: it and another here have crashed before", job, extra={"job": job})
             case Delay(ms=ms):
                 self.event("snoozed", queue=queue, job=job, task=task, **details, delay=ms / 1000)
             case Return():

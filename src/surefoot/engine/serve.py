@@ -252,8 +252,9 @@ class Serving:
             self._report.event("thread_stuck", queue=running.queue, job=run.leased.id, task=run.spec.name, stuck=stuck)
         if stuck >= self._threads_limit and not self._drain.leaving:
             log.error(
-                "%d threads are stuck, as many as there may be: the worker drains and leaves with %d", stuck, EXIT_STUCK
-            )
+                "%d threads are stuck, as many as there may be: the worker drains and leaves with %d; start it again",
+                stuck, EXIT_STUCK,
+            )  # fmt: skip
             self.exit_code = EXIT_STUCK
             self.stop()
 

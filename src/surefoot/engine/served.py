@@ -65,7 +65,7 @@ class Served:
 
 
 def parked_reasons(specs: Mapping[str, Spec]) -> tuple[str, ...]:
-    """Every reason a job may be parked for that a worker with these tasks can serve (PROTOCOL 10)."""
+    """Every reason a job may be parked for that a worker with these tasks can serve."""
     found = [f"needs:{needs}" for needs in range(1, UNDERSTANDS + 1)]
     for name, spec in specs.items():
         found.append(f"task:{name}")

@@ -10,7 +10,7 @@ class Trust:
     """Estimates the store's time from its last reply. It believes an ended lease only after one lease of unbroken
     contact.
 
-    So after an outage or a jump the living renew first, and nobody takes their jobs away (PROTOCOL 5).
+    So after an outage or a jump the living renew first, and nobody takes their jobs away.
     """
 
     def __init__(self, lease_ms: int, now: float) -> None:

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from surefoot.brokers.answers import Claimed, Verdict
-from surefoot.brokers.broker import Claim, NoRoom, Prune, Settle, Tick, Verb
+from surefoot.brokers.answers import Claimed, Hold, Lease, Verdict
+from surefoot.brokers.broker import Claim, Extend, NoRoom, Prune, Settle, Tick, Verb
 from surefoot.client.session import new_id
-from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, decode_envelope, encode_error
+from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, decode_envelope, encode_error, mark_begun
 from surefoot.core.job import Leased
 from surefoot.core.lifecycle import Run, admit, decide, is_suspect, on_dead_job
 from surefoot.core.outcome import Lost, Outcome, Raised, Returned, describe
@@ -75,18 +75,21 @@ class Turn:
         self._start = start
         self._refused_until = 0.0
         self._one_by_one: set[str] = set()
+        self._suspects: list[tuple[Run, Served]] = []
         self._looked = False  # every queue was found empty after the last settle
 
     # --- what to say ---
 
     def free(self) -> int:
         """How many more jobs may run here."""
-        return self.limits.concurrency - len(self.unsettled.running)
+        return self.limits.concurrency - len(self.unsettled.running) - len(self._suspects)
 
     def plan(self, now: float) -> list[Verb[Any]]:
         """The verbs of the next call, at most one of a kind a queue; none: there is nothing to say now."""
         if now < self._refused_until:
             return []
+        if self._suspects and self._drain.leaving:
+            self._hand_suspects_back()
         verbs: list[Verb[Any]] = []
         for served in self.served:
             batch = self.unsettled.take(served.queue, 1 if served.queue in self._one_by_one else None)
@@ -94,6 +97,8 @@ class Turn:
                 verbs.append(settle_verb(served.queue, batch))
         if self._drain.leaving:
             return verbs
+        if self._suspects:
+            return verbs + self._marks()
         verbs += self._claims(now)
         verbs += self.crons.due(self.trust.estimate_ms(now))
         for served in self.served:
@@ -122,19 +127,54 @@ class Turn:
 
     def idle(self) -> bool:
         """Whether every queue is paused or known to be empty, and nothing runs or waits for its settle (`burst`)."""
-        return self._looked and not self.unsettled and self._seem_empty()
+        return self._looked and not self._busy() and self._seem_empty()
 
     def looks_once_more(self) -> bool:
         """Before a burst ends: claim every queue once more, since the last settle may have brought jobs."""
-        if self._looked or self.unsettled or not self._seem_empty():
+        if self._looked or self._busy() or not self._seem_empty():
             return False
         self._looked = True
         for one in self.served:
             one.empty = False
         return True
 
+    def _busy(self) -> bool:
+        return bool(self.unsettled) or bool(self._suspects)
+
     def _seem_empty(self) -> bool:
         return all(one.paused or (one.empty and not self._waiter.rung(one.queue)) for one in self.served)
+
+    def _marks(self) -> list[Verb[Any]]:
+        """Suspects say in their notes that they begin: only then may a crash be held against them."""
+        marks: list[Verb[Any]] = []
+        for served in self.served:
+            leases = [
+                Lease(run.leased.id, run.leased.token, mark_begun(run.leased.note, run.attempt))
+                for run, where in self._suspects
+                if where is served
+            ]
+            if leases:
+                marks.append(Extend(served.queue, tuple(leases), self.limits.lease_ms))
+        return marks
+
+    def _marked(self, verb: Extend, holds: Sequence[Hold]) -> None:
+        held = {lease.id: hold.held for lease, hold in zip(verb.leases, holds, strict=True)}
+        here = [one for one in self._suspects if one[1].queue == verb.queue]
+        self._suspects = [one for one in self._suspects if one[1].queue != verb.queue]
+        for run, served in here:
+            if self._drain.leaving:
+                self._hand_back(run.leased, served)
+            elif held.get(run.leased.id):
+                self._start(run, served)
+
+    def _hand_suspects_back(self) -> None:
+        for run, served in self._suspects:
+            self._hand_back(run.leased, served)
+        self._suspects = []
+
+    def _hand_back(self, leased: Leased, served: Served) -> None:
+        """What was not started goes back to its old place, uncharged."""
+        self.unsettled.done(served.queue, Settled(Transition(leased.id, leased.token, Return())))
 
     def _claims(self, now: float) -> list[Verb[Any]]:
         free = self.free()
@@ -161,6 +201,8 @@ class Turn:
                     self._settled(verb, answer, now)
                 case Claim():
                     self._claimed(verb, answer, asked, now)
+                case Extend() if not isinstance(answer, Exception):
+                    self._marked(verb, answer)
                 case Tick() if not isinstance(answer, Exception):
                     self.crons.heard(verb, answer, self.trust.estimate_ms(now))
                 case Prune() if not isinstance(answer, Exception):
@@ -189,18 +231,23 @@ class Turn:
         for orphan in answer.orphans:
             self._report.event("dead", queue=verb.queue, job=orphan, reason="body_lost")
         for leased in answer.jobs[: answer.recovered]:
-            self._report.event("crashed", queue=verb.queue, job=leased.id, crashes=leased.counts.crashes)
+            spec = _spec_of(leased, served.specs)
+            task = None if spec is None else spec.name
+            self._report.event("crashed", queue=verb.queue, job=leased.id, task=task, crashes=leased.counts.crashes)
         for leased in answer.jobs:
             self._admit(served, leased, answer.now_ms)
 
     def _admit(self, served: Served, leased: Leased, now_ms: int) -> None:
-        if self._drain.leaving:  # the stop came while the claim was on its way: hand back what was not started
-            self.unsettled.done(served.queue, Settled(Transition(leased.id, leased.token, Return())))
+        if self._drain.leaving:  # the stop came while the claim was on its way
+            self._hand_back(leased, served)
             return
         suspects, crashed = self._crashed() if leased.counts.crashes else (0, 0)
         admitted = admit(leased, served.specs, now_ms, suspects, crashed)
         if type(admitted) is Run:
-            self._start(admitted, served)
+            if is_suspect(leased, admitted.spec):
+                self._suspects.append((admitted, served))  # it says that it begins, before it begins
+            else:
+                self._start(admitted, served)
             return
         assert type(admitted) is Transition
         if type(admitted.to) is Bury:
@@ -210,6 +257,7 @@ class Turn:
     def _crashed(self) -> tuple[int, int]:
         """How many running jobs the next crash would quarantine, and how many have crashed before."""
         crashed = [one.run for one in self.unsettled.running if one.run.leased.counts.crashes]
+        crashed += [run for run, _ in self._suspects]
         return sum(is_suspect(run.leased, run.spec) for run in crashed), len(crashed)
 
     def ended(self, running: Running, outcome: Outcome, now_ms: int) -> None:

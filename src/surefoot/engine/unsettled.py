@@ -106,7 +106,7 @@ class Unsettled:
             if running.queue == queue:
                 leased = running.run.leased
                 progress = running.note if running.note is not running.carried else None
-                note = None if progress is None else encode_note(progress, moment_ms(progress.at))
+                note = None if progress is None else encode_note(progress, moment_ms(progress.at), running.run.attempt)
                 held.append(Held(Lease(leased.id, leased.token, note), running, progress))
         for item in self.finished(queue):
             held.append(Held(Lease(item.transition.id, item.transition.token)))

@@ -1,6 +1,4 @@
-"""Waits for wake-ups while slots are free: one open wait a queue, never cancelled while the worker serves (PROTOCOL
-5, rule 6).
-"""
+"""Waits for wake-ups while slots are free: one open wait a queue, never cancelled while the worker serves."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What can go wrong with the file of a SQLite store, and what its users are told: FAULTS Q1 to Q12."""
+"""What can go wrong with the file of a SQLite store, and what its users are told: rows Q1 to Q12 of the fault table."""
 
 import os
 import shutil

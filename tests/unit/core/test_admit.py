@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from tests.unit.core.cases import NOW_MS, TOKEN, admitted, body, leased, run_of, silent, spec
 
-from surefoot.core.codec import decode_error
+from surefoot.core.codec import decode_error, mark_begun
 from surefoot.core.errors import Reject
 from surefoot.core.job import After, At, Counts
 from surefoot.core.lifecycle import Run, admit, first_due_ms, is_suspect
@@ -82,9 +82,18 @@ def test_D3_a_newer_schema_waits_for_a_worker_that_knows_it() -> None:
 @pytest.mark.parametrize(("most", "crashes"), [(3, 3), (3, 4), (1, 1)])
 def test_W14_a_job_that_took_its_worker_too_often_is_quarantined(most: int, crashes: int) -> None:
     job = leased(body("not even an object"), counts=Counts(runs=crashes, crashes=crashes))
+    job = msgspec.structs.replace(job, note=mark_begun(None, crashes))
     found = moved(admitted(job, spec(retry=Retry(max_crashes=most))))
     assert found.to == Bury("crash_loop")
     assert decode_error(found.error or b"").reason == "crash_loop"
+
+
+def test_W14_a_crash_before_the_job_began_is_not_held_against_a_suspect() -> None:
+    job = leased(counts=Counts(runs=3, crashes=3))
+    assert isinstance(admitted(job), Run)
+    earlier = msgspec.structs.replace(job, note=mark_begun(None, 2))
+    assert isinstance(admitted(earlier), Run)
+    assert is_suspect(earlier, spec())
 
 
 def test_D4_arguments_that_do_not_fit_are_invalid_without_a_run() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.core.cases import NOW_MS, TOKEN, body, leased, spec
 
-from surefoot.core.codec import ERROR_LINE_LIMIT, decode_error
+from surefoot.core.codec import ERROR_LINE_LIMIT, decode_error, mark_begun
 from surefoot.core.errors import ErrorInfo
 from surefoot.core.job import After, At, Counts
 from surefoot.core.lifecycle import Run, admit, decide, is_suspect
@@ -194,6 +195,7 @@ class Colony:
     def __init__(self, jobs: int, killer: int, max_crashes: int) -> None:
         self.task = spec(retry=Retry(max_crashes=max_crashes))
         self.crashes = dict.fromkeys(range(jobs), 0)
+        self.begun = dict.fromkeys(range(jobs), 0)
         self.killer = killer
         self.waiting = list(self.crashes)
         self.completed: set[int] = set()
@@ -203,23 +205,28 @@ class Colony:
         """One claim: admit what was drawn, run it; a crash if the killer is among it."""
         claimed = draw.draw(st.permutations(self.waiting))[: draw.draw(st.integers(1, slots))]
         running: list[int] = []
-        suspects = 0
+        suspects = crashed = 0
         for number in claimed:
             job = leased(counts=Counts(runs=self.crashes[number], crashes=self.crashes[number]))
-            found = admit(job, {"welcome": self.task}, NOW_MS, suspects)
+            job = msgspec.structs.replace(job, note=mark_begun(None, self.begun[number]))
+            found = admit(job, {"welcome": self.task}, NOW_MS, suspects, crashed)
             if isinstance(found, Run):
                 running.append(number)
                 suspects += is_suspect(job, self.task)
+                crashed += self.crashes[number] > 0
+                if is_suspect(job, self.task):
+                    self.begun[number] = found.attempt
             elif isinstance(found.to, Bury):
                 assert found.to.reason == "crash_loop"
                 self.quarantined.add(number)
                 self.waiting.remove(number)
-        for number in running:
-            if self.killer in running:
+        if self.killer in running:  # it takes all that is in this worker's hands, also what was not begun
+            for number in set(claimed) - self.quarantined:
                 self.crashes[number] += 1
-            else:
-                self.completed.add(number)
-                self.waiting.remove(number)
+            return
+        for number in running:
+            self.completed.add(number)
+            self.waiting.remove(number)
 
 
 @given(st.data(), st.integers(2, 8), st.integers(2, 4), st.integers(1, 8))

@@ -62,7 +62,7 @@ _brought: Final = msgspec.json.Decoder(Brought).decode
 
 
 def claim(tx: Tx, verb: Claim) -> Claimed:
-    """PROTOCOL 4, claim. There is no watch: each process keeps the timer itself."""
+    """The verb claim. There is no watch: each process keeps the timer itself."""
     queue = verb.queue
     stored = recall(tx, queue, "claim", _brought)
     if stored is not None:

@@ -38,7 +38,7 @@ def said(word: str | None) -> tuple[int | None, str | None]:
 
 
 def configure(tx: Tx, verb: Configure) -> Config:
-    """PROTOCOL 4, configure. A queue that is paused again keeps its first moment."""
+    """The verb configure. A queue that is paused again keeps its first moment."""
     queue = verb.queue
     house = tx.found(queue)
     if verb.paused is not UNSET:
@@ -63,14 +63,14 @@ def configure(tx: Tx, verb: Configure) -> Config:
 
 
 def beat(tx: Tx, verb: Beat) -> str:
-    """PROTOCOL 4, beat."""
+    """The verb beat."""
     house = tx.found(verb.queue)
     tx.do(_PRESENT, queue=verb.queue, caller=verb.worker, presence=verb.presence, now=tx.now_ms)
     return house.epoch
 
 
 def prune(tx: Tx, verb: Prune) -> int:
-    """PROTOCOL 4, prune: at most `limit` jobs a call, so that no worker freezes. Keys and workers go uncounted."""
+    """The verb prune: at most `limit` jobs a call, so that no worker freezes. Keys and workers go uncounted."""
     queue, now_ms, limit = verb.queue, tx.now_ms, verb.limit
     house = tx.found(queue)
     gone = 0

@@ -52,7 +52,7 @@ _tick_word: Final = msgspec.json.Decoder(TickWord).decode
 
 
 def put(tx: Tx, verb: Put) -> list[PutAnswer]:
-    """PROTOCOL 4, put."""
+    """The verb put."""
     queue = verb.queue
     stored = recall(tx, queue, "put", _put_answers)
     if stored is not None:
@@ -65,7 +65,7 @@ def put(tx: Tx, verb: Put) -> list[PutAnswer]:
 
 
 def tick(tx: Tx, verb: Tick) -> TickWord:
-    """PROTOCOL 4, tick: one job a tick, whoever asks; a tick that a wrong clock stored counts as unset."""
+    """The verb tick: one job a tick, whoever asks; a tick that a wrong clock stored counts as unset."""
     queue = verb.queue
     stored: TickWord | None = recall(tx, queue, "tick", _tick_word)
     if stored is not None:

@@ -44,13 +44,13 @@ _decode: Final = msgspec.json.Decoder(Place).decode
 
 
 def get(tx: Tx, verb: Get) -> list[Record | None]:
-    """PROTOCOL 4, get."""
+    """The verb get."""
     known = _records(tx, verb.queue, verb.ids, behind=verb.behind)
     return [known.get(id) for id in verb.ids]
 
 
 def find(tx: Tx, verb: Find) -> Page:
-    """PROTOCOL 4, find. A job that changes its place between two pages may be missed or met twice."""
+    """The verb find. A job that changes its place between two pages may be missed or met twice."""
     queue = verb.queue
     if verb.key is not None:
         id = tx.value(_HOLDER, queue=queue, key=verb.key, now=tx.now_ms)
@@ -135,7 +135,7 @@ def _record(row: Any, behind: int | None) -> Record:
 
 
 def stats(tx: Tx, verb: Stats) -> QueueStats:
-    """PROTOCOL 4, stats."""
+    """The verb stats."""
     queue, now_ms = verb.queue, tx.now_ms
     house = tx.house(queue)
     scheduled, pending, parked, processing, dead, ended_leases = tx.row(_COUNTS, queue=queue, now=now_ms)

@@ -50,7 +50,7 @@ _verdicts: Final = msgspec.json.Decoder(list[Verdict]).decode
 
 
 def settle(tx: Tx, verb: Settle) -> list[Verdict]:
-    """PROTOCOL 4, settle."""
+    """The verb settle."""
     queue = verb.queue
     stored = recall(tx, queue, "settle", _verdicts)
     if stored is not None:
@@ -195,7 +195,7 @@ def _errors(transition: Transition, row: Any) -> bytes | None:
 
 
 def extend(tx: Tx, verb: Extend) -> list[Hold]:
-    """PROTOCOL 4, extend: never shortens a lease; an ended one that nobody took is good."""
+    """The verb extend: never shortens a lease; an ended one that nobody took is good."""
     ids = json_text([lease.id for lease in verb.leases])
     rows = {row[0]: row for row in tx.rows(_LEASES, ids=ids, queue=verb.queue)}
     end = tx.now_ms + verb.lease_ms

@@ -47,7 +47,7 @@ _amended: Final = msgspec.json.Decoder(Literal["amended", "not_dead"]).decode
 
 
 def cancel(tx: Tx, verb: Cancel) -> list[CancelWord]:
-    """PROTOCOL 4, cancel."""
+    """The verb cancel."""
     queue = verb.queue
     stored = recall(tx, queue, "cancel", _cancel_words)
     if stored is not None:
@@ -79,7 +79,7 @@ def cancel(tx: Tx, verb: Cancel) -> list[CancelWord]:
 
 
 def requeue(tx: Tx, verb: Requeue) -> list[Requeued]:
-    """PROTOCOL 4, requeue. Keys are taken again one by one: two dead letters of one key cannot both come back."""
+    """The verb requeue. Keys are taken again one by one: two dead letters of one key cannot both come back."""
     queue = verb.queue
     stored = recall(tx, queue, "requeue", _requeued)
     if stored is not None:
@@ -112,7 +112,7 @@ def requeue(tx: Tx, verb: Requeue) -> list[Requeued]:
 
 
 def move(tx: Tx, verb: Move) -> list[bool]:
-    """PROTOCOL 4, move: a pending job that is due now keeps its place."""
+    """The verb move: a pending job that is due now keeps its place."""
     queue = verb.queue
     stored = recall(tx, queue, "move", _flags)
     if stored is not None:
@@ -136,7 +136,7 @@ def move(tx: Tx, verb: Move) -> list[bool]:
 
 
 def amend(tx: Tx, verb: Amend) -> Literal["amended", "not_dead"]:
-    """PROTOCOL 4, amend."""
+    """The verb amend."""
     queue = verb.queue
     stored: Literal["amended", "not_dead"] | None = recall(tx, queue, "amend", _amended)
     if stored is not None:
@@ -152,7 +152,7 @@ def amend(tx: Tx, verb: Amend) -> Literal["amended", "not_dead"]:
 
 
 def delete(tx: Tx, verb: Delete) -> list[bool]:
-    """PROTOCOL 4, delete."""
+    """The verb delete."""
     queue = verb.queue
     stored = recall(tx, queue, "delete", _flags)
     if stored is not None:
