@@ -63,6 +63,15 @@ class TestTrust:
         assert trust.until_ms(21.0) == 0
         assert trust.until_ms(30.2) > 0
 
+    def test_a_rest_that_ended_far_too_late_breaks_contact(self) -> None:
+        trust = Trust(10_000, now=0.0)
+        trust.heard(1_000_000, asked=0.0, now=0.0)
+        trust.rested(until=15.0, now=15.1)
+        assert trust.until_ms(15.1) > 0
+        trust.rested(until=16.0, now=19.0)
+        assert trust.until_ms(19.0) == 0
+        assert trust.until_ms(29.0) > 0
+
     def test_a_jump_of_the_stores_clock_breaks_contact(self) -> None:
         trust = Trust(10_000, now=0.0)
         trust.heard(1_000_000, asked=0.0, now=0.0)

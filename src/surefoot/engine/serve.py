@@ -211,11 +211,13 @@ class Serving:
         if self._turn.free() > 0 and not self._drain.leaving:
             for served in self._turn.served:
                 self._waiter.listen(served.queue, self._turn.limits.floor_ms / 1000)
-        timer = clock.call_later(self._loop, self._turn.next_in(now), self._bell.set)
+        seconds = self._turn.next_in(now)
+        timer = clock.call_later(self._loop, seconds, self._bell.set)
         try:
             await self._bell.wait()
         finally:
             timer.cancel()
+        self._turn.trust.rested(now + seconds, clock.monotonic())
 
     def _over(self, burst: bool) -> bool:
         if self._drain.leaving:

@@ -34,6 +34,13 @@ class Trust:
         """A call failed: contact begins anew."""
         self._since = now
 
+    def rested(self, until: float, now: float) -> None:
+        """A rest that should have ended at `until` ended now. Much later: this machine was frozen, and the others
+        with it.
+        """
+        if now - until > self._lease_s / 4:
+            self._since = now
+
     def estimate_ms(self, now: float) -> int:
         """The store's time as far as known; 0 before the first reply."""
         if self._reply_ms is None:
