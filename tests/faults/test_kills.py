@@ -138,7 +138,8 @@ def kill_run(fleet: Fleet, dice: random.Random) -> None:
     for _ in range(4):
         fleet.enqueue("work", 50, seconds=0.5)
     victim = dice.choice(workers)
-    fleet.moment(dice.randrange(0, 700))
+    fleet.told("started", dice.randrange(1, 200))
+    fleet.moment(dice.randrange(0, 100))
     fleet.kill(victim)
     verdict = fleet.all_over()
     verdict.assert_nothing_lost()
