@@ -48,7 +48,7 @@ async def test_D9_a_key_until_started_lets_one_more_wait_behind_the_running_one(
             duplicates.extend([(await work.options(key=key).enqueue(more)).duplicate for more in (2, 3)])
 
     await work.options(key=key).enqueue(1)
-    async with serving(jobs), asyncio.timeout(PATIENCE_S):
+    async with serving(jobs, concurrency=1), asyncio.timeout(PATIENCE_S):  # the second starts only after the first
         while len(ran) < 2:
             await asyncio.sleep(0.005)
     await burst(jobs)
