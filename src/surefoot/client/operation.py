@@ -71,6 +71,7 @@ def operation(steps: Callable[P, Steps[R]]) -> Callable[P, Coroutine[Any, Any, R
     async def awaited(*args: P.args, **kwargs: P.kwargs) -> R:
         return await _drive(args[0], steps(*args, **kwargs))  # type: ignore[arg-type]  # a method: its object comes first
 
+    # The types have no word for a function that carries something; `twin` reads it back.
     awaited._surefoot_steps = steps  # type: ignore[attr-defined]
     return awaited
 

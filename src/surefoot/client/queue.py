@@ -100,7 +100,7 @@ class Queue(Resident):
         """The tasks whose code is elsewhere."""
         return self._registry.declared
 
-    # Registering.
+    # Registering. A coroutine function is a Callable too: the overloads overlap on purpose, and the first fit wins.
 
     @overload
     def task(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]

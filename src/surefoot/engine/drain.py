@@ -2,10 +2,6 @@
 and signals.
 """
 
-from typing import Literal, TypeAlias
-
-Phase: TypeAlias = Literal["serving", "draining", "cutting"]
-
 
 class Drain:
     """Where a worker is on its way out. The first stop starts the drain, the second cuts it short."""
@@ -25,18 +21,8 @@ class Drain:
         self.stops += 1
         if self._cut_at is None:
             self._cut_at = now + self._seconds
-        elif self.stops > 1:
+        else:
             self._cut_at = now
-
-    def cut(self, now: float) -> None:
-        """Hand everything back now."""
-        self._cut_at = now
-
-    def phase(self, now: float) -> Phase:
-        """serving; draining: running jobs have time; cutting: what still runs is handed back."""
-        if self._cut_at is None:
-            return "serving"
-        return "draining" if now < self._cut_at else "cutting"
 
     def cut_in(self, now: float) -> float:
         """Seconds until running jobs are handed back."""
