@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tests.client.kinds import Kind, emptied, left_clean
+
 from surefoot import Queue, clock
-from surefoot.brokers.broker import Beat, Broker, Call, Claim, Put, Settle, Verb
+from surefoot.brokers.broker import Beat, Broker, Call, Claim, Facts, Put, Settle, Verb
 from surefoot.brokers.sqlite.broker import SqliteBroker
 from surefoot.client.presence import PresenceInfo
 from surefoot.client.session import Sessions, SyncSession
@@ -29,7 +31,7 @@ class Wire:
     has executed it ("after") or before ("before"); or a list that is answered without asking the store ("instead").
     """
 
-    def __init__(self, broker: SqliteBroker) -> None:
+    def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.calls: list[Call] = []
         self.losses: list[tuple[str, Any]] = []
@@ -75,6 +77,9 @@ class Wire:
             raise loss
         return answers
 
+    async def facts(self) -> Facts:
+        return await self.broker.facts()
+
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
         return await self.broker.wait(queues, seconds, listener=listener)
 
@@ -89,12 +94,14 @@ class Wire:
 
 
 @contextmanager
-def store(path: str = ":memory:") -> Iterator[Wire]:
-    wire = Wire(SqliteBroker(path))
+def store(kind: Kind = "sqlite", path: str = ":memory:") -> Iterator[Wire]:
+    wire = Wire(SqliteBroker(path) if kind == "sqlite" else emptied())
     try:
         yield wire
     finally:
         wire.close_sync()
+    if kind == "redis":
+        left_clean()
 
 
 def queue_on(broker: Broker, name: str = "mail", timeout: float = 5.0, **options: Any) -> Queue:

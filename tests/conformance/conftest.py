@@ -4,7 +4,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.conformance.stores import KINDS, MODEL, Hand, Store
+from tests.conformance.stores import KINDS, MODEL, Hand, Kind, Store
+from tests.servers import why_not
+
+
+def kinds_of(item: pytest.Item) -> list[Kind]:
+    """The kinds of stores that a case runs on, whoever chose them."""
+    chosen = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    return [value for value in chosen if isinstance(value, Kind)]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if any(kind.full for kind in kinds_of(item)):
+        item.add_marker("faults_full")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for kind in kinds_of(item):
+        if kind.server is not None and (reason := why_not(kind.server)):
+            pytest.skip(reason)
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.name)

@@ -20,6 +20,7 @@ PERIOD_MS = 5_000
 
 ids = st.sampled_from(IDS)
 bodies = st.binary(max_size=6)
+results = st.binary(min_size=1, max_size=6)  # JSON is never empty
 keeps = st.sampled_from((0, PERIOD_MS, 300_000, None))
 spans = st.sampled_from((0, 1, 700, PERIOD_MS, 20_000))
 dues = st.one_of(st.none(), st.none(), spans.map(After), spans.map(lambda ms: At(START_MS + ms)))
@@ -41,7 +42,7 @@ counters: st.SearchStrategy[Counter | None] = st.sampled_from(
     (None, "runs", "failures", "crashes", "interruptions", "snoozes")
 )
 moves: st.SearchStrategy[Move] = st.one_of(
-    st.builds(Finish, st.just("completed"), st.one_of(st.none(), bodies)),
+    st.builds(Finish, st.just("completed"), st.one_of(st.none(), results)),
     st.builds(Finish, st.just("cancelled"), st.sampled_from((None, b"enough"))),
     st.just(Finish("expired")),
     st.builds(Bury, st.sampled_from(("exhausted", "rejected", "crash_loop", "invalid", "unsettlable"))),

@@ -26,11 +26,22 @@ PROMOTED: Final = 100
 
 
 class Model:
-    """Runs calls like a broker. `understands`: the version of its release; two models may share `queues`."""
+    """Runs calls like a broker. `understands`: the version of its release; two models may share `queues`.
 
-    def __init__(self, understands: int = 1, ties: Ties = "arrival", queues: dict[str, Queue] | None = None) -> None:
+    `watched`: one idle worker watches the next timer for all, so that any other may sleep for the floor.
+    """
+
+    def __init__(
+        self,
+        understands: int = 1,
+        ties: Ties = "arrival",
+        queues: dict[str, Queue] | None = None,
+        *,
+        watched: bool = False,
+    ) -> None:
         self.understands = understands
         self.ties: Ties = ties
+        self.watched = watched
         self.queues: dict[str, Queue] = {} if queues is None else queues
 
     def run_sync(self, call: b.Call) -> list[Any]:
@@ -39,7 +50,7 @@ class Model:
 
     def _answer(self, call: b.Call, verb: b.Verb[Any]) -> Any:
         queue = self.queues.setdefault(verb.queue, Queue(epoch=call.caller))
-        turn = Turn(queue, call, self.understands, self.ties)
+        turn = Turn(queue, call, self.understands, self.ties, watched=self.watched)
         if not isinstance(verb, b.NUMBERED):
             return turn.do(verb)
         lane = (type(verb).__name__, call.caller)
@@ -149,9 +160,9 @@ class Turn(Pieces):
         )
 
     def may_sleep_ms(self, verb: b.Claim) -> int:
-        """The longest sleep of a worker that is alone and found less than it wanted; a store may say less."""
+        """The longest sleep of a worker that found less than it wanted; a store may say less."""
         timers = [self.now + verb.floor_ms]
-        if self.queue.paused is None:
+        if self.queue.paused is None and not self.watched:
             timers += [job.due_ms for job in self.queue.jobs.values() if job.due_ms is not None]
             ends = [job.lease_ms for job in self.queue.jobs.values() if job.lease_ms is not None]
             timers += [end for end in ends if end > self.now]  # one that ended, but beyond trust, would make it spin

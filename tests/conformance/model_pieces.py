@@ -20,7 +20,7 @@ Ties: TypeAlias = Literal["arrival", "id"]
 class Pieces:
     """One queue at the moment of one call. `understands`: the version of the release that runs it."""
 
-    def __init__(self, queue: Queue, call: Call, understands: int, ties: Ties) -> None:
+    def __init__(self, queue: Queue, call: Call, understands: int, ties: Ties, *, watched: bool) -> None:
         assert call.now is not None, "the model has no clock of its own"
         self.queue = queue
         self.now = call.now
@@ -28,6 +28,7 @@ class Pieces:
         self.token = f"{call.caller}.{call.number}"
         self.understands = understands
         self.ties = ties
+        self.watched = watched
 
     def within(self, *states: State) -> list[Job]:
         return [job for job in self.queue.jobs.values() if job.state in states]

@@ -3,13 +3,20 @@
 A new broker is one more line in KINDS. The model is a kind too: it must pass the same cases.
 """
 
+import atexit
+import functools
 import itertools
+import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
+from tests import servers
+from tests.conformance.leaks import leaks
 from tests.conformance.model import Model
 from tests.conformance.model_pieces import Ties
 from tests.conformance.model_state import Queue
@@ -38,6 +45,8 @@ class Kind(msgspec.Struct, frozen=True):
     """One kind of store. `open(place, understands)` may be called again: for a restart, or for a second release.
 
     `shared`: two brokers may have one store, which outlives them. `lose_body(place, id)` damages it. `ties`: see Ties.
+    `server`: the kind of server it stands on, `clustered`: as the one node of a cluster. `full`: only in the long form
+    of the suite.
     """
 
     name: str
@@ -45,6 +54,9 @@ class Kind(msgspec.Struct, frozen=True):
     shared: bool
     lose_body: Callable[[Path, str], None] | None = None
     ties: Ties = "arrival"
+    server: str | None = None
+    clustered: bool = False
+    full: bool = False
 
 
 _models: dict[Path, dict[str, Queue]] = {}
@@ -79,7 +91,45 @@ FILE = Kind(
     True,
     _lose_body_in_file,
 )
-KINDS = (MODEL, MEMORY, FILE)
+
+
+@functools.cache
+def server_of(kind: str, *, clustered: bool = False) -> servers.Server:
+    """The one server of this kind that this process has; started at first use, ended with the process."""
+    folder, owner = Path(tempfile.mkdtemp(prefix="surefoot-")), os.getpid()
+    server = servers.one_node_cluster(folder, kind) if clustered else servers.start(folder, kind)
+
+    def end() -> None:
+        if os.getpid() == owner:  # a forked child leaves it alone
+            server.close()
+            shutil.rmtree(folder)
+
+    atexit.register(end)
+    return server
+
+
+def _redis(name: str, server: str, *, clustered: bool = False, full: bool = False) -> Kind:
+    # Imported when a case needs it: the suite of the other stores runs without the client library.
+    def opened(_: Path, understands: int) -> Runner:
+        from surefoot.brokers.redis.broker import RedisBroker
+        from surefoot.brokers.redis.server import Server
+
+        at = server_of(server, clustered=clustered)
+        return RedisBroker(Server(host=servers.HOST, port=at.port, shown=at.url), understands=understands)
+
+    def lose_body(_: Path, id: str) -> None:
+        lost = server_of(server, clustered=clustered).say("HDEL", f"{{{QUEUE}}}:jobs", id)
+        assert lost == 1, f"there was no body of {id} to lose"
+
+    return Kind(name, opened, True, lose_body, "id", server, clustered, full)
+
+
+REDIS = _redis("redis", "valkey-9")
+REDIS_FLOOR = _redis("redis-6.2", "redis-6.2", full=True)
+REDIS_NEWEST = _redis("redis-8", "redis-8", full=True)
+CLUSTER = _redis("redis-cluster", "valkey-9", clustered=True)
+"""Not in KINDS: redis_only says each verb on it once."""
+KINDS = (MODEL, MEMORY, FILE, REDIS, REDIS_FLOOR, REDIS_NEWEST)
 
 
 class Store:
@@ -91,7 +141,16 @@ class Store:
         self._place = place
         self._opened: list[Runner] = []
         self._names = itertools.count()
+        self._lost: set[str] = set()
+        if kind.server is not None:
+            self.server.say("FLUSHALL")
         self.runner = self.open()
+
+    @property
+    def server(self) -> servers.Server:
+        """The server it stands on, if it stands on one."""
+        assert self.kind.server is not None
+        return server_of(self.kind.server, clustered=self.kind.clustered)
 
     @property
     def broker(self) -> Broker:
@@ -109,10 +168,18 @@ class Store:
 
     def restart(self) -> None:
         """As if every process had left and a new one came."""
-        self.close()
+        self._leave()
         self.runner = self.open()
 
     def close(self) -> None:
+        """Leave the store, and see that nothing is left in it that should not be."""
+        self._leave()
+        if self.kind.server is not None:
+            with self.server.conversation() as talk:
+                found = leaks(talk, lost=self._lost)
+            assert not found, "\n".join(found)
+
+    def _leave(self) -> None:
         for runner in self._opened:
             if not isinstance(runner, Model):
                 whole(runner).close_sync()
@@ -125,6 +192,7 @@ class Store:
     def lose_body(self, id: str) -> None:
         assert self.kind.lose_body is not None
         self.kind.lose_body(self._place, id)
+        self._lost.add(id)
 
     def hand(self, queue: str = QUEUE, *, runner: Runner | None = None) -> "Hand":
         return Hand(self, f"caller{next(self._names):010}", queue, runner)

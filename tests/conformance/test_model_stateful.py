@@ -60,7 +60,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.place = Path(tempfile.mkdtemp(prefix="surefoot-"))
         self.store = Store(self.kind, self.place)
         self.queue = ModelQueue(epoch=CALLERS[0])
-        self.model = Model(ties=self.kind.ties, queues={QUEUE: self.queue})
+        self.model = Model(ties=self.kind.ties, queues={QUEUE: self.queue}, watched=self.kind.server is not None)
         self.loop = asyncio.new_event_loop()
         self.numbers = dict.fromkeys(CALLERS, 0)
         self.last: dict[str, tuple[Call, bool]] = {}  # what a caller said last, and whether to the newer release
@@ -68,9 +68,16 @@ class QueueMachine(RuleBasedStateMachine):
         self.newer: tuple[Model, Runner] | None = None
 
     def teardown(self) -> None:
-        self.store.close()
-        self.loop.close()
-        shutil.rmtree(self.place)
+        self.leave()
+        try:
+            self.store.close()
+        finally:
+            self.loop.close()
+            shutil.rmtree(self.place)
+
+    def leave(self) -> None:
+        """What was opened on the loop is closed there."""
+        self.loop.run_until_complete(self.store.broker.close())
 
     # Saying a call to both
 
@@ -136,7 +143,8 @@ class QueueMachine(RuleBasedStateMachine):
     def open_newer(self) -> None:
         """A second release on the same store, where the store can have two."""
         if self.kind.shared:
-            self.newer = (Model(2, self.kind.ties, self.model.queues), self.store.open(understands=2))
+            newer = Model(2, self.kind.ties, self.model.queues, watched=self.model.watched)
+            self.newer = (newer, self.store.open(understands=2))
 
     def within(self, *states: State) -> list[str]:
         return [id for id, job in self.queue.jobs.items() if job.state in states]
@@ -249,6 +257,7 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.kind.shared)
     @rule()
     def restart(self) -> None:
+        self.leave()
         self.store.restart()
         self.open_newer()
         self.compare()

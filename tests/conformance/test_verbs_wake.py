@@ -14,6 +14,7 @@ from surefoot.core.transition import Bury, Delay, Finish, Park, Return
 OTHER = "shop:images"
 LONG = 10.0
 """Seconds in which a ring has surely come."""
+SLACK_MS = LEASE_MS // 5
 SHORT = 0.03
 """Seconds in which one that is there would mostly be heard."""
 
@@ -349,8 +350,9 @@ async def test_waiting_for_an_end_stops_after_its_time(real_store: Store) -> Non
 
 async def test_a_lease_that_ends_beside_an_idle_worker_is_found_by_its_next_claim(real_store: Store) -> None:
     hand, idle = real_store.hand(), real_store.hand()
-    hand.take("a")
-    wait_ms = idle.claim().wait_ms
-    assert wait_ms <= LEASE_MS
+    hand.put(new("a"))
+    waits_ms = [hand.claim().wait_ms, idle.claim().wait_ms]
+    assert min(waits_ms) <= LEASE_MS, "one of two workers with free slots wakes in time"
+    assert waits_ms[1] <= LEASE_MS + SLACK_MS, "and the other even if that one has died"
     real_store.later(LEASE_MS)
     assert ids(idle.claim()) == ["a"]

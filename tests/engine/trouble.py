@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from tests.engine.stage import PATIENCE_S, Stage
 
-from surefoot.brokers.broker import Broker, Call, NoAnswer, Verb
+from surefoot.brokers.broker import Broker, Call, Facts, NoAnswer, Verb
 from surefoot.core.errors import StoreUnavailable
 
 Mode = Literal["here", "away", "silent", "forgetful", "broken"]
@@ -92,6 +92,9 @@ class Trouble:
             self.keeper_failed.release()
             raise
         return answers
+
+    async def facts(self) -> Facts:
+        return await self.broker.facts()
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
         if self.mode == "away":

@@ -14,7 +14,7 @@ from tests.faults.ledger import Ledger
 
 from surefoot import Queue
 from surefoot.brokers.answers import Claimed
-from surefoot.brokers.broker import Broker, Call, Claim, NoAnswer
+from surefoot.brokers.broker import Broker, Call, Claim, Facts, NoAnswer
 from surefoot.client.session import sessions_with
 from surefoot.client.store import Store
 
@@ -93,6 +93,9 @@ class TroubledBroker:
         answers = self._inner.run_sync(call, urgent=urgent)
         self._strike(call, answers)
         return answers
+
+    async def facts(self) -> Facts:
+        return await self._inner.facts()
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
         """Passes a wake-up on, or swallows it and waits the whole time."""

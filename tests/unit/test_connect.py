@@ -97,6 +97,17 @@ def test_servers_are_read_too(url: str, hosts: str, path: str) -> None:
             "cannot read the URL 'redis://cache?synchronous=full': there is no option 'synchronous'; known: namespace, "
             "timeout.",
         ),
+        ("redis://cache:port", "cannot read the URL 'redis://cache:port': its port is not a number from 1 to 65535."),
+        (
+            "redis://cache/jobs",
+            "cannot read the URL 'redis://cache/jobs': 'jobs' is not a database; give its number, 0 on most servers.",
+        ),
+        (
+            "unix:///run/redis.sock?db=x",
+            "cannot read the URL 'unix:///run/redis.sock?db=x': 'x' is not a database; give its number, 0 on most "
+            "servers.",
+        ),
+        ("unix://", "cannot read the URL 'unix://': it names no socket; write unix:///run/redis.sock."),
         (
             "sqlite:///jobs.db?timeout=0",
             "cannot read the URL 'sqlite:///jobs.db?timeout=0': timeout='0' is not a duration; give seconds > 0.",
@@ -163,9 +174,22 @@ def test_one_store_has_one_set_of_options(tmp_path: Path) -> None:
         connect(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")
 
 
-def test_servers_are_refused_until_there_is_a_broker_for_them() -> None:
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel", "valkey+sentinel", "redis+cluster"])
+def test_sentinels_and_clusters_are_refused_until_there_is_a_broker_for_them(scheme: str) -> None:
     with pytest.raises(ConfigError) as told:
-        connect("redis://user:secret@cache:6379/0")
-    assert (
-        str(told.value) == "cannot use redis://user:***@cache:6379/0: this release stores jobs in sqlite only so far."
+        connect(f"{scheme}://user:secret@h1:26379,h2:26379/mymaster/0")
+    base, kind = scheme.split("+")
+    assert str(told.value) == (
+        f"cannot use {scheme}://user:***@h1:26379,h2:26379/mymaster/0: this release knows no {kind} yet; give the URL "
+        f"of one server, {base}://..."
     )
+
+
+def test_one_server_has_one_broker_whatever_it_is_called() -> None:
+    broker = connect("redis://cache")
+    assert connect("valkey://cache:6379/0?namespace=shop") is broker
+    assert broker.address == "redis://cache"
+    for other in ("redis://cache/1", "redis://other", "rediss://cache", "redis://me:secret@cache", "unix:///cache"):
+        assert connect(other) is not broker
+    with pytest.raises(ConfigError, match="are one store with different options"):
+        connect("redis://cache?timeout=1")

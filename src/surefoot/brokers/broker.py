@@ -237,6 +237,17 @@ class NoAnswer(Exception):
     """The call may or may not have been executed: send it again under the same number."""
 
 
+class Facts(msgspec.Struct, frozen=True):
+    """What is known of a store. `eviction`: the policy by which it may drop keys, None if it has none or will not say.
+
+    `keeps`: what is on disk after each call (log), now and then (snapshots), never (nothing); None: it will not say.
+    """
+
+    software: str
+    eviction: str | None = None
+    keeps: Literal["log", "snapshots", "nothing"] | None = None
+
+
 class Broker(Protocol):
     """A store as everybody else sees it.
 
@@ -256,6 +267,10 @@ class Broker(Protocol):
 
     def run_sync(self, call: Call, *, urgent: bool = False) -> list[Any]:
         """Run one call from any thread; an `urgent` one (the keeper's) goes before all that waits."""
+        ...
+
+    async def facts(self) -> Facts:
+        """What the store says of itself, asked once. Raises as `run` does."""
         ...
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:

@@ -6,6 +6,7 @@ Opens nothing, and never shows a password.
 import math
 import os
 import re
+from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -16,6 +17,7 @@ from surefoot.core.errors import ConfigError
 from surefoot.core.names import did_you_mean, is_namespace
 
 MEMORY: Final = ":memory:"
+PORT: Final = 6379
 TIMEOUT_S: Final = 5.0
 BUSY_TIMEOUT_S: Final = 30.0
 
@@ -59,6 +61,8 @@ def parse(url: str) -> Address:
             hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
             told = word if word.isidentifier() else "..."  # it may be the rest of a password
             raise _unreadable(url, f"there is no option '{told}'{_ended(hint)}")
+    if scheme == "unix" or scheme in _SERVERS:
+        _login(url)
     namespace = words.get("namespace")
     if namespace is not None and not is_namespace(namespace):
         raise _unreadable(url, f"namespace={namespace!r} is not a namespace; give letters, digits or _ . -")
@@ -79,35 +83,98 @@ def shown(url: str) -> str:
     return _PASSWORD.sub(lambda found: "***" if found[2] is None else f"{found[2]}:***@", url)
 
 
-_brokers: Final[dict[str, tuple[Address, Broker]]] = {}
+_brokers: Final[dict[object, tuple[Address, Broker]]] = {}
 
 
 def connect(url: str) -> Broker:
     """The broker of this store: one a process. It opens at its first use."""
     address = parse(url)
-    if address.scheme != "sqlite":
-        raise ConfigError(f"cannot use {address.url}: this release stores jobs in sqlite only so far.")
-    from surefoot.brokers.sqlite.broker import SqliteBroker
-
-    made, broker = _brokers.get(address.path) or _brokers.setdefault(
-        address.path,
-        (
-            address,
-            SqliteBroker(
-                address.path,
-                timeout=TIMEOUT_S if address.timeout is None else address.timeout,
-                synchronous=address.synchronous or "full",
-                busy_timeout=BUSY_TIMEOUT_S if address.busy_timeout is None else address.busy_timeout,
-            ),
-        ),
-    )
-    if _options(made) != _options(address):
-        raise ConfigError(f"{address.url} and {made.url} are one store with different options; a process uses one set.")
+    store, made = _sqlite(address) if address.scheme == "sqlite" else _redis(url, address)
+    first, broker = _brokers.get(store) or _brokers.setdefault(store, (address, made()))
+    if _options(first) != _options(address):
+        raise ConfigError(
+            f"{address.url} and {first.url} are one store with different options; a process uses one set."
+        )
     return broker
 
 
 def _options(address: Address) -> tuple[object, ...]:
     return address.timeout, address.synchronous, address.busy_timeout
+
+
+def _sqlite(address: Address) -> tuple[object, Callable[[], Broker]]:
+    def make() -> Broker:
+        from surefoot.brokers.sqlite.broker import SqliteBroker
+
+        return SqliteBroker(
+            address.path,
+            timeout=TIMEOUT_S if address.timeout is None else address.timeout,
+            synchronous=address.synchronous or "full",
+            busy_timeout=BUSY_TIMEOUT_S if address.busy_timeout is None else address.busy_timeout,
+        )
+
+    return address.path, make
+
+
+def _redis(url: str, address: Address) -> tuple[object, Callable[[], Broker]]:
+    base, plus, kind = address.scheme.partition("+")
+    if plus:
+        raise ConfigError(
+            f"cannot use {address.url}: this release knows no {kind} yet; give the URL of one server, {base}://..."
+        )
+    login = _login(url)
+
+    def make() -> Broker:
+        try:
+            from surefoot.brokers.redis.broker import RedisBroker
+            from surefoot.brokers.redis.server import Server
+        except ModuleNotFoundError as missing:
+            if missing.name not in ("redis", "hiredis"):
+                raise
+            raise ConfigError(
+                f"cannot use {address.url}: '{missing.name}' is not installed; pip install 'surefoot[redis]'."
+            ) from None
+        timeout = TIMEOUT_S if address.timeout is None else address.timeout
+        return RedisBroker(Server(shown=address.url, timeout=timeout, **msgspec.structs.asdict(login)))
+
+    return login, make
+
+
+class _Login(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server's URL says where it is and who comes. Never shown."""
+
+    host: str
+    port: int
+    path: str | None
+    db: int
+    username: str | None
+    password: str | None
+    tls: bool
+
+
+def _login(url: str) -> _Login:
+    """What a URL of one server says; ConfigError for a port or a database that is none."""
+    parts = urlsplit(url)
+    scheme = parts.scheme
+    words = dict(parse_qsl(parts.query, keep_blank_values=True))
+    try:
+        port = parts.port or PORT
+    except ValueError:
+        raise _unreadable(url, "its port is not a number from 1 to 65535.") from None
+    told = words.get("db", "0") if scheme == "unix" else parts.path.strip("/") or "0"
+    if not (told.isascii() and told.isdigit()):
+        raise _unreadable(url, f"{told!r} is not a database; give its number, 0 on most servers.")
+    if scheme == "unix" and not parts.path:
+        raise _unreadable(url, "it names no socket; write unix:///run/redis.sock.")
+    return _Login(
+        host=parts.hostname or "localhost",
+        port=port,
+        path=unquote(parts.path) if scheme == "unix" else None,
+        db=int(told),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls=scheme in ("rediss", "valkeys"),
+    )
 
 
 def _scheme(url: str) -> str:

@@ -3,14 +3,15 @@
 import asyncio
 import atexit
 import os
+import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from surefoot import clock
-from surefoot.brokers.broker import Call, counted
-from surefoot.brokers.sqlite.bells import Bells
+from surefoot.brokers.bells import Bells
+from surefoot.brokers.broker import Call, Facts, counted
 from surefoot.brokers.sqlite.reader import Reader
 from surefoot.brokers.sqlite.schema import Synchronous
 from surefoot.brokers.sqlite.store import MEMORY, Store
@@ -88,6 +89,10 @@ class SqliteBroker:
                 self._reading().submit(ticket)
             else:
                 self._writing().submit(ticket)
+
+    async def facts(self) -> Facts:
+        """What this library is; a file drops nothing."""
+        return Facts(f"SQLite {sqlite3.sqlite_version}", keeps="nothing" if self.path == MEMORY else "log")
 
     # --- waiting ---
 

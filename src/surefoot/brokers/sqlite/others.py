@@ -7,7 +7,7 @@ alone would let two idle workers wake each other for ever with their empty claim
 from collections.abc import Mapping
 from typing import Final
 
-from surefoot.brokers.sqlite.bells import Bells
+from surefoot.brokers.bells import Bells
 from surefoot.brokers.sqlite.pieces import json_text
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.store import Store

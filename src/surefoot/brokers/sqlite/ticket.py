@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Final, TypeAlias
 
 from surefoot import clock
+from surefoot.brokers.bells import call_into
 from surefoot.brokers.broker import Call, NoAnswer
 from surefoot.brokers.sqlite.verbs import weight
 from surefoot.core.errors import StoreUnavailable
@@ -105,15 +106,6 @@ def deliver(told: Iterable[tuple[Ticket, Outcome]]) -> None:
             loops.setdefault(ticket.loop, []).append((ticket.future, outcome))
     for loop, outcomes in loops.items():
         call_into(loop, _resolve, outcomes)
-
-
-def call_into(loop: asyncio.AbstractEventLoop, function: Any, argument: Any) -> None:
-    """Call on a loop's thread; nothing if the loop is closed, for then nobody waits."""
-    try:
-        loop.call_soon_threadsafe(function, argument)
-    except RuntimeError:
-        if not loop.is_closed():
-            raise
 
 
 def _resolve(outcomes: list[tuple[asyncio.Future[list[Any]], Outcome]]) -> None:

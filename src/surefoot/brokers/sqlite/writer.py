@@ -11,9 +11,9 @@ from collections import deque
 from typing import Final
 
 from surefoot import clock
+from surefoot.brokers.bells import Bells
 from surefoot.brokers.broker import NoAnswer
 from surefoot.brokers.sqlite import faults
-from surefoot.brokers.sqlite.bells import Bells
 from surefoot.brokers.sqlite.others import Others
 from surefoot.brokers.sqlite.store import Store
 from surefoot.brokers.sqlite.ticket import Outcome, Ticket, deliver

@@ -4,10 +4,9 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from surefoot import clock
-from surefoot.brokers.sqlite.ticket import call_into
 
 K = TypeVar("K")
 _Wait: TypeAlias = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
@@ -30,10 +29,17 @@ class Bells:
 
     async def wait(self, queues: Sequence[str], seconds: float, listener: object) -> bool:
         """Wait for a wake-up of any of these queues that `listener` has not heard. Cancelling it leaves the token."""
-        loop = asyncio.get_running_loop()
-        if self._take(queues, listener):
+        if self.take(queues, listener):
             return True
-        one: _Wait = (loop, loop.create_future())
+        await self.sleep(queues, seconds, listener, asyncio.get_running_loop().create_future())
+        return self.take(queues, listener)
+
+    async def sleep(
+        self, queues: Sequence[str], seconds: float, listener: object, waker: "asyncio.Future[None]"
+    ) -> None:
+        """Sleep until there is something for `listener` to take, or `waker`, of the running loop, is done."""
+        loop = asyncio.get_running_loop()
+        one: _Wait = (loop, waker)
         with self._lock:
             for queue in queues:
                 self._waits.setdefault(queue, set()).add(one)
@@ -46,7 +52,6 @@ class Bells:
             with self._lock:
                 for queue in queues:
                     _drop(self._waits, queue, one)
-        return self._take(queues, listener)
 
     def ring(self, queues: Iterable[str]) -> None:
         """A wake-up of each of these queues was committed."""
@@ -61,7 +66,8 @@ class Bells:
         heard = self._heard.get(listener, {})
         return any(self._rings.get(queue, 0) > heard.get(queue, 0) for queue in queues)
 
-    def _take(self, queues: Sequence[str], listener: object) -> bool:
+    def take(self, queues: Sequence[str], listener: object) -> bool:
+        """Whether there was a wake-up of any of these queues that `listener` has not heard; it has heard it now."""
         with self._lock:
             if not self._rung(queues, listener):
                 return False
@@ -71,10 +77,10 @@ class Bells:
 
     # --- ends ---
 
-    async def ended(self, queue: str, id: str, seconds: float) -> None:
-        """Wait until `end` says that this job is over."""
+    async def ended(self, queue: str, id: str, seconds: float, waker: "asyncio.Future[None] | None" = None) -> None:
+        """Wait until `end` says that this job is over, or `waker`, of the running loop, is done."""
         loop = asyncio.get_running_loop()
-        one: _Wait = (loop, loop.create_future())
+        one: _Wait = (loop, waker or loop.create_future())
         with self._lock:
             self._ends.setdefault((queue, id), set()).add(one)
         timer = clock.call_later(loop, seconds, lambda: _set([one[1]]))
@@ -142,3 +148,12 @@ def _set(futures: list[asyncio.Future[None]]) -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)
+
+
+def call_into(loop: asyncio.AbstractEventLoop, function: Any, argument: Any) -> None:
+    """Call on a loop's thread; nothing if the loop is closed, for then nobody waits."""
+    try:
+        loop.call_soon_threadsafe(function, argument)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise

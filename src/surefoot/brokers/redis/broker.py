@@ -1,0 +1,194 @@
+"""RedisBroker: one store on a Redis or Valkey server, as everybody else sees it. No rule of the queue lives here."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from redis import exceptions as told
+
+from surefoot.brokers.bells import Bells
+from surefoot.brokers.broker import (
+    Amend,
+    Beat,
+    Call,
+    Cancel,
+    Claim,
+    Configure,
+    Delete,
+    Extend,
+    Facts,
+    Find,
+    Get,
+    Move,
+    NoAnswer,
+    NoRoom,
+    Prune,
+    Put,
+    Queues,
+    Refused,
+    Requeue,
+    Settle,
+    Stats,
+    Tick,
+    Verb,
+    counted,
+)
+from surefoot.brokers.redis import gate, write
+from surefoot.brokers.redis.connection import Connections
+from surefoot.brokers.redis.endings import Endings
+from surefoot.brokers.redis.find import find
+from surefoot.brokers.redis.read import get, queues, stats
+from surefoot.brokers.redis.scripts import Script, scripts
+from surefoot.brokers.redis.server import Server
+from surefoot.brokers.redis.steps import Steps, in_step
+from surefoot.brokers.redis.waiting import Waiting
+from surefoot.core.errors import StoreError, StoreUnavailable, StoreUnsuitable, UsageError
+from surefoot.core.names import LAYOUT, UNDERSTANDS
+
+_WRITES: Final[Mapping[type[Any], tuple[str, Callable[[Script, Call, Any], Steps[Any]]]]] = MappingProxyType(
+    {
+        Put: ("put", write.put),
+        Claim: ("claim", write.claim),
+        Settle: ("settle", write.settle),
+        Extend: ("extend", write.extend),
+        Cancel: ("cancel", write.cancel),
+        Requeue: ("requeue", write.requeue),
+        Move: ("move", write.move),
+        Amend: ("amend", write.amend),
+        Delete: ("delete", write.delete),
+        Configure: ("configure", write.configure),
+        Tick: ("tick", write.tick),
+        Beat: ("beat", write.beat),
+        Prune: ("prune", write.prune),
+    }
+)
+_READS: Final[Mapping[type[Any], Callable[[Any, int | None], Steps[Any]]]] = MappingProxyType(
+    {Get: get, Find: find, Stats: stats, Queues: queues}
+)
+_LATER: Final = ("BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
+"""First words of error replies to a command that the server will execute a little later."""
+
+
+class RedisBroker:
+    """Opens at first use; usable again after a close. A forked child gets connections of its own."""
+
+    def __init__(self, server: Server, *, understands: int = UNDERSTANDS) -> None:
+        self.server: Final = server
+        self._scripts = scripts(understands)
+        self._connections = Connections(server)
+        self._bells = Bells()
+        self._waiting = Waiting(self._connections, self._bells)
+        self._endings = Endings(self._connections, self._bells)
+        self._facts: Facts | None = None
+
+    @property
+    def address(self) -> str:
+        """The store's URL without passwords."""
+        return self.server.shown
+
+    # --- calls ---
+
+    async def run(self, call: Call) -> list[Any]:
+        """One call from the running loop: one pipeline."""
+        counted(call)
+        if self._facts is None:
+            await self.facts()
+        steps = self._steps(call)
+        try:
+            commands = next(steps)
+            while True:
+                commands = steps.send(await self._connections.send(*commands))
+        except StopIteration as end:
+            return self._answered(call, end.value)
+        except (NoAnswer, StoreUnavailable):
+            self._unknown()
+            raise
+
+    def run_sync(self, call: Call, *, urgent: bool = False) -> list[Any]:
+        """The same from any thread, blocking it."""
+        counted(call)
+        if self._facts is None:
+            self._facts = gate.judge(self.server, self._connections.send_sync(*gate.QUESTIONS, urgent=urgent))
+        steps = self._steps(call)
+        try:
+            commands = next(steps)
+            while True:
+                commands = steps.send(self._connections.send_sync(*commands, urgent=urgent))
+        except StopIteration as end:
+            return self._answered(call, end.value)
+        except (NoAnswer, StoreUnavailable):
+            self._unknown()
+            raise
+
+    async def facts(self) -> Facts:
+        """What the server says of itself."""
+        if self._facts is None:
+            self._facts = gate.judge(self.server, await self._connections.send(*gate.QUESTIONS))
+        return self._facts
+
+    def _unknown(self) -> None:
+        """The connection was lost: it may be another server that answers next, and it knows no script."""
+        for script in self._scripts.values():
+            script.known = False
+
+    def _steps(self, call: Call) -> Steps[list[Any]]:
+        return in_step([self._step(call, verb) for verb in call.verbs])
+
+    def _step(self, call: Call, verb: Verb[Any]) -> Steps[Any]:
+        kind = type(verb)
+        if kind in _WRITES:
+            name, words = _WRITES[kind]
+            return words(self._scripts[name], call, verb)
+        return _READS[kind](verb, call.now)
+
+    def _answered(self, call: Call, answers: list[Any]) -> list[Any]:
+        for place, answer in enumerate(answers):
+            if isinstance(answer, Exception):
+                answers[place] = self._in_words(call.verbs[place].queue, answer)
+        return answers
+
+    def _in_words(self, queue: str, met: Exception) -> Exception:
+        """What a verb is told instead of an error reply; raised if the whole call is to be said again."""
+        word, _, rest = str(met).partition(" ")
+        match met:
+            case StoreError() | UsageError():
+                return met
+            case told.OutOfMemoryError():
+                return NoRoom(
+                    f"{self.address} is full (maxmemory reached); nothing was stored. Make room, or raise it."
+                )
+            case told.ReadOnlyError():
+                raise StoreUnavailable(f"{self.address} takes no writes: it is a replica now.")
+            case told.NoPermissionError():
+                return StoreUnsuitable(f"{self.address} does not let this user do what surefoot needs: {met}.")
+        if word == "LAYOUT":
+            return StoreUnsuitable(
+                f"queue '{queue}' is written in layout {rest} and this release reads layout {LAYOUT}: "
+                "use the release that wrote it."
+            )
+        if word in ("CALLER", "STALE"):
+            return Refused(word)  # type: ignore[arg-type]
+        if word in _LATER or isinstance(met, told.ConnectionError | told.ClusterError):
+            raise NoAnswer(f"{self.address} is busy: {met}")
+        return StoreError(f"{self.address} refused a call: {met}")
+
+    # --- waiting ---
+
+    async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
+        """Wait for a token of any of these queues in one blocked read a queue."""
+        return await self._waiting.wait(queues, seconds, asyncio.get_running_loop() if listener is None else listener)
+
+    async def ended(self, queue: str, id: str, seconds: float) -> None:
+        """Wait for a message that this job is over."""
+        await self._endings.ended(queue, id, seconds)
+
+    # --- closing ---
+
+    async def close(self) -> None:
+        """Close connections of the running loop."""
+        await self._connections.close()
+
+    def close_sync(self) -> None:
+        """Close everything that can be closed from here; a later call opens again."""
+        self._connections.close_sync()

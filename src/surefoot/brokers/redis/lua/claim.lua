@@ -1,0 +1,171 @@
+-- claim: recovers jobs of ended leases, promotes what is due, then leases what is parked for this worker and what is
+-- pending. What a crash, an unknown task or an expiry means, the worker decides.
+-- KEYS.notes       hash     id -> progress
+-- KEYS.cancels     hash     id -> reason of a cancel request
+-- ARGV.want        integer  jobs at most; 0 frees the caller's watch and passes a token on
+-- ARGV.trust_ms    ms       the latest store time that the worker believes; 0: nothing is recovered
+-- ARGV.rest        text     parked reasons that the worker can serve
+-- uses: time drains house memory chunks enter wake traits park keys errors counts stats ended forget bury lease watch
+-- returns: now, wait ms, paused (0, 1), jobs (5 each: id, body, counts, note, cancel reason; nil where there is none),
+--          parking (0, 1), chores (0, 1), orphans, how many of the jobs were recovered
+-- keeps: a job has one lease, named by one token; added to the new place before it leaves the old
+local want = tonumber(ARGV.want)
+
+local function flag(holds)
+  return holds and 1 or 0
+end
+
+-- All that is told of the jobs in hand, the recovered first.
+local function told(recovered)
+  local jobs = {}
+  local counts = redis.call('EXISTS', KEYS.counts) == 1
+    and gather(ids, function(...) return redis.call('HMGET', KEYS.counts, ...) end) or {}
+  local notes = redis.call('EXISTS', KEYS.notes) == 1
+    and gather(ids, function(...) return redis.call('HMGET', KEYS.notes, ...) end) or {}
+  for i, id in ipairs(ids) do
+    local cancel = i <= recovered and redis.call('HGET', KEYS.cancels, id)
+    local at = 5 * i - 4
+    jobs[at], jobs[at + 1], jobs[at + 2] = id, bodies[i], counts[i] or false
+    jobs[at + 3], jobs[at + 4] = notes[i] or false, cancel or false
+  end
+  return jobs
+end
+
+-- Asked again: the jobs that this very claim still holds, and nothing else happens. The worker claims again at once.
+if answer then
+  local recovered, still = tonumber(string.match(answer, '^%d+')), 0
+  local place = 0
+  for kind, id in string.gmatch(answer, '\n([+-])([^\n]+)') do
+    place = place + 1
+    local record = kind == '+' and redis.call('HGET', KEYS.held, id)
+    if kind == '-' then
+      orphans[#orphans + 1] = id
+    elseif record and string.sub(record, 1, #token + 1) == token .. ' ' then
+      ids[#ids + 1] = id
+      still = place <= recovered and #ids or still
+    end
+  end
+  bodies = gather(ids, function(...) return redis.call('HMGET', KEYS.jobs, ...) end)
+  local parking = redis.call('EXISTS', KEYS.parking) == 1
+  return {stamp, 1, flag(paused), told(#ids), flag(parking), 0, orphans, still}
+end
+
+-- 1. Leases that ended, as far as the worker believes the clock: each is a crash of whoever held it.
+local function recover()
+  local believed = text(math.min(now, tonumber(ARGV.trust_ms)))
+  local lost = redis.call('ZRANGEBYSCORE', KEYS.leases, '-inf', believed, 'LIMIT', 0, want)
+  local jobs = {}
+  for i, id in ipairs(lost) do
+    -- Without a record in `held` something was damaged: nobody knows who ran it, and its rank is gone.
+    local record = redis.call('HGET', KEYS.held, id) or ''
+    local caller, rank, since = string.match(record, '^(%S+)%.%d+ (%S+) (%d+)$')
+    local counts, rest = counts_of(redis.call('HGET', KEYS.counts, id))
+    counts.runs, counts.crashes = counts.runs + 1, counts.crashes + 1
+    set_counts(id, counts, rest)
+    add_error(id, '{"kind":"crash","attempt":' .. text(counts.runs) .. ',"caller":' .. cjson.encode(caller or '-')
+      .. (since and ',"started_ms":' .. since or '') .. ',"ended_ms":' .. stamp .. '}')
+    jobs[2 * i - 1] = id
+    jobs[2 * i] = rank or ranks({id, priority_of(traits_of(id))})[1]
+  end
+  lease(jobs)
+  local mine = {}
+  for _, id in ipairs(ids) do
+    mine[id] = true
+  end
+  for _, id in ipairs(lost) do
+    if not mine[id] then
+      redis.call('ZREM', KEYS.leases, id)
+      redis.call('HDEL', KEYS.held, id)
+      redis.call('HDEL', KEYS.cancels, id)
+    end
+  end
+  return #lost
+end
+
+-- 2. What is due goes to pending; its place is given in the order of the due times.
+local function promote()
+  local due = redis.call('ZRANGEBYSCORE', KEYS.scheduled, '-inf', stamp, 'LIMIT', 0, math.max(100, want))
+  local traits = gather(due, function(...) return redis.call('HMGET', KEYS.traits, ...) end)
+  local able = {}
+  for i, id in ipairs(due) do
+    local about = traits_in(traits[i])
+    local reason = newer(about)
+    if reason then
+      park(id, reason, nil, priority_of(about))
+    else
+      able[#able + 1], able[#able + 2] = id, priority_of(about)
+    end
+  end
+  enter(able)
+  each(due, function(...) redis.call('ZREM', KEYS.scheduled, ...) end)
+end
+
+-- 3. What is parked for something that this worker has, before all that is pending.
+local function serve_parked(reason)
+  local room, jobs = want - #ids, {}
+  if room <= 0 then
+    return
+  end
+  local members = redis.call('ZRANGEBYLEX', KEYS.parking, '[' .. reason .. '\31', '(' .. reason .. '\32', 'LIMIT', 0, room)
+  for i, member in ipairs(members) do
+    local rank, id = string.match(member, '^[^\31]*\31(%d+)\31(.*)$')
+    jobs[2 * i - 1], jobs[2 * i] = id, text(rank - 9007199254740992)
+  end
+  for i, id in ipairs(lease(jobs)) do
+    redis.call('ZREM', KEYS.parking, members[i])
+    local record = redis.call('HGET', KEYS.parked, id)
+    if record and string.match(record, '^%d+ (.*)$') == members[i] then -- it may be parked again, for something else
+      redis.call('HDEL', KEYS.parked, id)
+    end
+  end
+end
+
+-- 4. What is pending, by rank.
+local function take_ready()
+  local room = want - #ids
+  if room > 0 then
+    local taken = lease(redis.call('ZRANGE', KEYS.pending, 0, room - 1, 'WITHSCORES'))
+    each(taken, function(...) redis.call('ZREM', KEYS.pending, ...) end)
+  end
+end
+
+local due, ends, lost, recovered, parking = math.huge, math.huge, 0, 0, false
+-- One look finds most idle queues empty.
+if redis.call('EXISTS', KEYS.pending, KEYS.scheduled, KEYS.leases, KEYS.parking) > 0 then
+  if not paused then
+    lost = want > 0 and recover() or 0
+    recovered = #ids
+    promote()
+    for i = $REST, #ARGV do
+      serve_parked(ARGV[i])
+    end
+    take_ready()
+    if redis.call('EXISTS', KEYS.pending) == 1 then
+      wake()
+    end
+    due, ends = timers()
+  end
+  parking = redis.call('EXISTS', KEYS.parking) == 1
+end
+local wait, new_watch = watch_or_sleep(#ids == want, due, ends)
+
+local lines = {text(recovered)}
+for _, id in ipairs(ids) do
+  lines[#lines + 1] = '+' .. id
+end
+for _, id in ipairs(orphans) do
+  lines[#lines + 1] = '-' .. id
+end
+if new_watch then
+  remember(table.concat(lines, '\n'), 'watch', new_watch)
+else
+  remember(table.concat(lines, '\n'))
+end
+if number % 64 == 0 then
+  forget_over(10)
+  drop_periods(10)
+end
+ended(orphans)
+count({recovered = lost > 0 and lost or nil, dead = #orphans > 0 and #orphans or nil})
+return {stamp, math.max(1, wait), flag(paused), told(recovered), flag(parking), flag(pruned < now - 60000), orphans,
+  recovered}

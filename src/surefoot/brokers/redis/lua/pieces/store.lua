@@ -1,0 +1,129 @@
+-- store: new jobs into the queue, each for itself: the heart of put and tick, and the effects of a settle.
+-- KEYS.jobs          hash  id -> `<enqueued>\n<envelope>`
+-- KEYS.traits        hash  id -> JSON
+-- KEYS.unique        hash  `<task> <key>` -> id of the holder
+-- KEYS.unique_until  zset  `<task> <key>` by the end of its period, ms
+-- KEYS.scheduled     zset  id by due time, ms
+-- KEYS.pending       zset  id by rank
+-- KEYS.parked        hash  id -> `<parked> <member>`
+-- uses: time house chunks enter wake keys cancelled stats ended
+local function room_for(limit)
+  if limit < 0 then
+    return math.huge
+  end
+  return limit - redis.call('ZCARD', KEYS.pending) - redis.call('ZCARD', KEYS.scheduled)
+    - redis.call('HLEN', KEYS.parked)
+end
+
+-- nil: it is due.
+local function due_of(word)
+  local after = string.match(word, '^%+(%d+)$')
+  local due = after and now + after or tonumber(word)
+  return due and due > now and due or nil
+end
+
+-- What a job is told if there is room, and the holder of its key, if that lives.
+local function asked(key, duplicate, taken)
+  if key == '' then
+    return 'created'
+  elseif taken[key] then
+    return 'taken:' .. taken[key]
+  end
+  local owner = owner_of(key)
+  local place = owner and duplicate == 'replace' and place_of(owner)
+  if not owner or place == 'leases' then
+    return 'created', owner
+  end
+  return (place and 'replaced:' or 'taken:') .. owner, owner
+end
+
+-- What the accepted jobs of one call write, hash by hash. Eight words a job from ARGV[at] on:
+-- id, envelope, due, priority, key, until, duplicate, traits.
+local function accept(batch, at)
+  local id, key, lasts = ARGV[at], ARGV[at + 4], ARGV[at + 5]
+  local function add(list, one, other)
+    list[#list + 1], list[#list + 2] = one, other
+  end
+  add(batch.bodies, id, stamp .. '\n' .. ARGV[at + 1])
+  if ARGV[at + 7] ~= '' then
+    add(batch.traits, id, ARGV[at + 7])
+  end
+  if key ~= '' then
+    batch.taken[key] = id
+    add(batch.holders, key, id)
+    if tonumber(lasts) then
+      add(batch.periods, text(now + lasts), key)
+    else
+      add(batch.open_ended, key)
+    end
+  end
+  local due = due_of(ARGV[at + 2])
+  if due then
+    add(batch.scheduled, text(due), id)
+  else
+    add(batch.ready, id, ARGV[at + 3])
+  end
+end
+
+-- The first write grows: a full server refuses the whole call here, before anything changed.
+local function write(batch, keep_ms)
+  local refused = redis.pcall('HSET', KEYS.jobs, unpack(batch.bodies))
+  if type(refused) == 'table' and refused.err then
+    return refused
+  end
+  each(batch.traits, function(...) redis.call('HSET', KEYS.traits, ...) end)
+  each(batch.holders, function(...) redis.call('HSET', KEYS.unique, ...) end)
+  each(batch.periods, function(...) redis.call('ZADD', KEYS.unique_until, ...) end)
+  each(batch.open_ended, function(...) redis.call('ZREM', KEYS.unique_until, ...) end)
+  local due = first_due()
+  each(batch.scheduled, function(...) redis.call('ZADD', KEYS.scheduled, ...) end)
+  enter(batch.ready)
+  for _, id in ipairs(batch.replaced) do
+    end_waiting(id, keep_ms, 'replaced')
+  end
+  if #batch.periods > 0 then
+    drop_periods(#batch.periods + 10)
+  end
+  if #batch.ready > 0 or first_due() < due then
+    wake()
+  end
+  ended(batch.replaced)
+  count({enqueued = #batch.bodies / 2, cancelled = #batch.replaced > 0 and #batch.replaced or nil})
+end
+
+-- The verdicts of `many` jobs from ARGV[first] on, or nil and an error. `limit`: the most that may wait, -1 for any.
+local function store(first, many, limit, keep_ms)
+  local ids = {}
+  for i = 1, many do
+    ids[i] = ARGV[first + 8 * i - 8]
+  end
+  local have = gather(ids, function(...) return redis.call('HMGET', KEYS.jobs, ...) end)
+  local seen, room = {}, room_for(limit)
+  local verdicts, batch = {}, {taken = {}, bodies = {}, traits = {}, holders = {}, periods = {}, open_ended = {},
+    scheduled = {}, ready = {}, replaced = {}}
+  for i = 1, many do
+    local id, at = ids[i], first + 8 * i - 8
+    local verdict, owner = 'exists', nil
+    if not have[i] and not seen[id] then
+      verdict, owner = asked(ARGV[at + 4], ARGV[at + 6], batch.taken)
+    end
+    if verdict == 'created' then
+      if room <= 0 and not owner then
+        verdict = 'full'
+      end
+      room = room - 1
+    end
+    local other = string.match(verdict, '^replaced:(.*)$')
+    batch.replaced[#batch.replaced + 1] = other
+    if other or verdict == 'created' then
+      seen[id] = true
+      accept(batch, at)
+    end
+    verdicts[i] = verdict
+  end
+  local refused = #batch.bodies > 0 and write(batch, keep_ms)
+  if refused then
+    return nil, refused
+  end
+  return verdicts
+end

@@ -1,0 +1,334 @@
+"""The verbs get, stats and queues as steps: commands out, replies in. Plain reads, no script; find lives in find.py.
+
+A reply is bytes as the server sent it. Each pipeline may be interleaved with other clients' writes.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import msgspec
+from msgspec.structs import replace
+
+from surefoot.brokers.answers import CronState, MinuteRow, Presence, QueueStats, Record
+from surefoot.brokers.broker import Get, Queues, Stats
+from surefoot.brokers.redis.names import key
+from surefoot.brokers.redis.server import Command
+from surefoot.brokers.redis.steps import Steps
+from surefoot.core.codec import decode_error
+from surefoot.core.errors import StoreUnsuitable
+from surefoot.core.job import NO_COUNTS, Counts
+from surefoot.core.names import LAYOUT, State, is_name
+
+_AT_ONCE: Final = 500
+"""How many jobs one pipeline asks for: bodies and results may be large."""
+_LOOKS: Final = 5
+_NEXT_ONES: Final = 20
+_MINUTES_KEPT: Final = 1_440
+_EVENTS: Final = MinuteRow.__struct_fields__[1:]
+_TOTALS: Final = ("pruned", "forgotten")
+_SCAN_COUNT: Final = 1_000
+
+
+def ask(queue: str, commands: list[Command]) -> Steps[list[Any]]:
+    """The replies to some commands about a queue. Raises the first that is an error, and StoreUnsuitable if the queue
+    is written in another layout.
+    """
+    layout, *replies = yield [("HGET", key(queue, "meta"), "layout"), *commands]
+    told([layout])
+    if layout is not None and layout != b"%d" % LAYOUT:
+        raise StoreUnsuitable(
+            f"queue '{queue}' is written in layout {_text(layout)} and this release reads layout {LAYOUT}: "
+            "use the release that wrote it."
+        )
+    return told(replies)
+
+
+def told(replies: list[Any]) -> list[Any]:
+    """Replies of which none is an error; an error among them is raised as it is."""
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
+
+
+def store_ms(reply: list[bytes]) -> int:
+    """The answer to TIME."""
+    seconds, microseconds = reply
+    return int(seconds) * 1_000 + int(microseconds) // 1_000
+
+
+def get(verb: Get, now: int | None) -> Steps[list[Record | None]]:
+    """The verb get."""
+    queue = verb.queue
+    known = yield from records(queue, verb.ids)
+    if verb.behind:
+        pending = [record for record in known.values() if record.state == "pending"]
+        ranks = yield from ask(queue, [("ZRANK", key(queue, "pending"), record.id) for record in pending])
+        known |= {record.id: replace(record, behind=rank) for record, rank in zip(pending, ranks, strict=True)}
+    return [known.get(id) for id in verb.ids]
+
+
+# --- records ---
+
+# A job is in one place; a score in a zset, or a field of `parked`, says in which.
+_SCORES: Final = ("leases", "pending", "scheduled", "dead", "kept")
+_FIELDS: Final = ("parked", "held", "jobs", "traits", "counts", "errors", "notes", "cancels", "results")
+
+
+class _Traits(msgspec.Struct, frozen=True):
+    """What is not plain about a job; other words are somebody else's."""
+
+    priority: int = 5
+    unique: str | None = None
+
+
+_decode_traits: Final = msgspec.json.Decoder(_Traits).decode
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """The replies about one job, each from a moment of its own."""
+
+    id: str
+    leases: bytes | None
+    pending: bytes | None
+    scheduled: bytes | None
+    dead: bytes | None
+    kept: bytes | None
+    parked: bytes | None
+    held: bytes | None
+    jobs: bytes | None
+    traits: bytes | None
+    counts: bytes | None
+    errors: bytes | None
+    notes: bytes | None
+    cancels: bytes | None
+    results: bytes | None
+
+    def torn(self) -> bool:
+        """Whether the replies contradict each other: the job moved between two of them, or the store is damaged."""
+        scores = (self.leases, self.pending, self.scheduled, self.dead, self.kept, self.parked)
+        places = sum(score is not None for score in scores)
+        if places != 1 or self.jobs is None:
+            return places > 0 or self.jobs is not None
+        return (self.leases is not None and self.held is None) or (self.kept is not None and self.results is None)
+
+    def record(self) -> Record | None:
+        """What the replies say together. None: the job is in no place, or nothing tells how it ended."""
+        counts = _counts(self.counts)
+        facts: dict[str, Any] = {}
+        state: State
+        if self.leases is not None:
+            state, facts = "processing", _running(self.leases, self.held, self.cancels)
+        elif self.pending is not None:
+            state = "pending"
+        elif self.scheduled is not None:
+            state, facts = "scheduled", {"due_ms": _moment(self.scheduled)}
+        elif self.parked is not None:
+            since, _, member = self.parked.partition(b" ")
+            state, facts = "parked", {"parked_ms": int(since), "reason": _text(member.partition(b"\x1f")[0])}
+        elif self.dead is not None:
+            newest = (self.errors or b"{}").partition(b"\n")[0]
+            state, facts = "dead", {"finished_ms": _moment(self.dead), "reason": decode_error(newest).reason}
+        elif self.kept is not None and self.results is not None:
+            state, runs, facts = _outcome(self.results)
+            counts = replace(counts, runs=runs)
+        else:
+            return None
+        enqueued, _, body = (self.jobs or b"0\n").partition(b"\n")
+        traits = _Traits() if self.traits is None else _decode_traits(self.traits)
+        return Record(
+            id=self.id,
+            state=state,
+            enqueued_ms=int(enqueued),
+            body=body,
+            priority=traits.priority,
+            key=traits.unique,
+            counts=counts,
+            note=self.notes,
+            errors=tuple(self.errors.split(b"\n")) if self.errors else (),
+            **facts,
+        )
+
+
+def records(queue: str, ids: Sequence[str]) -> Steps[dict[str, Record]]:
+    """What the store knows of these jobs. One that moves while it is looked at is looked at again.
+
+    A job whose body is lost has an empty one, and 0 as the time of its enqueue.
+    """
+    found: dict[str, Record] = {}
+    for first in range(0, max(1, len(ids)), _AT_ONCE):
+        wanted = list(ids[first : first + _AT_ONCE])
+        for look in range(1, _LOOKS + 1):
+            moving: list[str] = []
+            for seen in (yield from _look(queue, wanted)):
+                if seen.torn() and look < _LOOKS:
+                    moving.append(seen.id)
+                elif (record := seen.record()) is not None:
+                    found[record.id] = record
+            if not moving:
+                break
+            wanted = moving
+    return found
+
+
+def _look(queue: str, ids: list[str]) -> Steps[list[_Seen]]:
+    if not ids:
+        yield from ask(queue, [])
+        return []
+    commands: list[Command] = [("ZMSCORE", key(queue, name), *ids) for name in _SCORES]
+    commands += [("HMGET", key(queue, name), *ids) for name in _FIELDS]
+    replies = yield from ask(queue, commands)
+    return [_Seen(*row) for row in zip(ids, *replies, strict=True)]
+
+
+def _running(end: bytes, held: bytes | None, cancel: bytes | None) -> dict[str, Any]:
+    facts = {"lease_ms": _moment(end), "cancel": None if cancel is None else _text(cancel)}
+    if held is not None:
+        token, _, since = held.split(b" ")[:3]
+        facts |= {"started_ms": int(since), "caller": _text(token.rpartition(b".")[0])}
+    return facts
+
+
+def _outcome(raw: bytes) -> tuple[State, int, dict[str, Any]]:
+    """How a kept job ended: state, runs, and what else its line tells."""
+    line, _, rest = raw.partition(b"\n")
+    word, finished, started, runs, caller = line.split(b" ")[:5]
+    facts: dict[str, Any] = {"finished_ms": int(finished)}
+    if int(started):
+        facts |= {"started_ms": int(started), "caller": _text(caller)}
+    if word == b"cancelled":
+        facts["reason"] = _text(rest)
+    elif rest:
+        facts["result"] = rest
+    return cast(State, _text(word)), int(runs), facts
+
+
+def _counts(raw: bytes | None) -> Counts:
+    if raw is None:
+        return NO_COUNTS
+    words = raw.split(b" ")
+    counts = Counts(*[int(word) for word in words[:5]])
+    if len(words) > 5 and words[5].isdigit():
+        counts = replace(counts, due_set_ms=int(words[5]))
+    return counts
+
+
+def _moment(score: bytes) -> int:
+    """A score as milliseconds; some servers write 1.8e+12."""
+    return int(float(score))
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+# --- the queue as a whole ---
+
+
+def stats(verb: Stats, now: int | None) -> Steps[QueueStats]:
+    """The verb stats. `oldest_ms` looks at the first 20 pending jobs only, because it must read their bodies too."""
+    queue = verb.queue
+    meta = ["epoch", "paused", "max_length", *(f"total:{event}" for event in _TOTALS)]
+    ticks, pauses = [f"tick:{name}" for name in verb.crons], [f"cron_paused:{name}" for name in verb.crons]
+    commands: list[Command] = [
+        ("HMGET", key(queue, "meta"), *meta, *ticks, *pauses),
+        ("HGETALL", key(queue, "workers")),
+        ("ZRANGE", key(queue, "pending"), 0, _NEXT_ONES - 1),
+        ("ZCARD", key(queue, "scheduled")),
+        ("ZCARD", key(queue, "pending")),
+        ("ZCARD", key(queue, "parking")),
+        ("ZCARD", key(queue, "leases")),
+        ("ZCARD", key(queue, "dead")),
+    ]
+    if now is None:
+        commands.append(("TIME",))
+    replies = yield from ask(queue, commands)
+    values, presences, next_ones, scheduled, pending, parked, processing, dead = replies[:8]
+    now_ms = store_ms(replies[8]) if now is None else now
+    words: dict[str, bytes | None] = dict(zip((*meta, *ticks, *pauses), values, strict=True))
+    first, slots = _slots(verb.minutes, now_ms)
+    commands = [("ZCOUNT", key(queue, "leases"), "-inf", now_ms), ("HMGET", key(queue, "stats"), "all", *slots)]
+    if next_ones:
+        commands.append(("HMGET", key(queue, "jobs"), *next_ones))
+    ended_leases, (all_time, *rows), *bodies = yield from ask(queue, commands)
+    ever = MinuteRow(-1) if all_time is None else _row(all_time)
+    totals = {event: getattr(ever, event) for event in _EVENTS}
+    totals |= {event: int(count) for event in _TOTALS if (count := words[f"total:{event}"]) is not None}
+    paused_ms, reason = _said(words["paused"])
+    return QueueStats(
+        now_ms=now_ms,
+        scheduled=scheduled,
+        pending=pending,
+        parked=parked,
+        processing=processing,
+        dead=dead,
+        ended_leases=ended_leases,
+        oldest_ms=_oldest_ms(bodies[0], now_ms) if bodies else None,
+        paused_ms=paused_ms,
+        pause_reason=reason,
+        max_length=_number(words["max_length"]),
+        epoch=_text(words["epoch"] or b""),
+        workers=_workers(presences),
+        minutes=_minutes(rows, first),
+        totals=totals,
+        crons={
+            name: CronState(_number(words[f"tick:{name}"]), *_said(words[f"cron_paused:{name}"])) for name in verb.crons
+        },
+    )
+
+
+def _oldest_ms(bodies: list[bytes | None], now_ms: int) -> int | None:
+    enqueued = [int(body.partition(b"\n")[0]) for body in bodies if body is not None]
+    return max(0, now_ms - min(enqueued)) if enqueued else None
+
+
+def _slots(minutes: int, now_ms: int) -> tuple[int, list[int]]:
+    """The first of the last minutes, and where all are. One ahead too: the store's clock may have been set back."""
+    this = now_ms // 60_000
+    first = this - min(minutes, _MINUTES_KEPT) + 1
+    return first, list(dict.fromkeys(minute % _MINUTES_KEPT for minute in range(first, this + 2)))
+
+
+def _minutes(rows: list[bytes | None], first: int) -> tuple[MinuteRow, ...]:
+    """Minutes in which something happened, oldest first. A slot may still hold a minute of a former day."""
+    known = [_row(raw) for raw in rows if raw is not None]
+    return tuple(sorted((row for row in known if row.minute >= first), key=lambda row: row.minute))
+
+
+def _row(raw: bytes) -> MinuteRow:
+    minute, *events = raw.split(b" ")[: len(_EVENTS) + 1]
+    return MinuteRow(-1 if minute == b"-" else int(minute), *[int(word) for word in events])
+
+
+def _workers(flat: list[bytes]) -> tuple[Presence, ...]:
+    found = []
+    for caller, raw in zip(flat[::2], flat[1::2], strict=True):
+        seen, _, presence = raw.partition(b" ")
+        found.append(Presence(_text(caller), int(seen), presence))
+    return tuple(sorted(found, key=lambda presence: presence.caller))
+
+
+def _said(raw: bytes | None) -> tuple[int | None, str | None]:
+    """A word of the form `<since> <reason>`."""
+    if raw is None:
+        return None, None
+    since, _, reason = raw.partition(b" ")
+    return int(since), _text(reason)
+
+
+def _number(raw: bytes | None) -> int | None:
+    return None if raw is None else int(raw)
+
+
+def queues(verb: Queues, _now: int | None) -> Steps[list[str]]:
+    """The verb queues: no list of them is kept, so the whole store is scanned; on a cluster this one primary."""
+    before, after = "{" + verb.queue, "}:meta"
+    pattern = re.sub(r"([*?\[\]\\])", r"\\\1", before) + "*" + after
+    found: set[str] = set()
+    cursor = b"0"
+    while True:
+        [(cursor, keys)] = told((yield [("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT)]))
+        found.update(_text(one)[len(before) : -len(after)] for one in keys)
+        if cursor == b"0":
+            return sorted(name for name in found if is_name(name))

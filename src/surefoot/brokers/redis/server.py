@@ -1,0 +1,99 @@
+"""A server as connections know it: where it is and how to log in; and why it cannot be reached, in words.
+
+Opens nothing, and never shows a password.
+"""
+
+import os
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import msgspec
+from redis import exceptions as told
+
+from surefoot.core.errors import StoreUnavailable, SurefootError
+
+Command: TypeAlias = tuple[str | bytes | int | float, ...]
+"""One command of RESP: its words, each an item of its own ("CLIENT", "ID")."""
+
+# asyncio tells of a host with several addresses in one error without a number.
+_ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a server is and how to log in. `path`: a unix socket, used instead of host and port; `timeout`: seconds.
+
+    `shown` is its URL without password, for sentences.
+    """
+
+    shown: str
+    host: str = "localhost"
+    port: int = 6379
+    path: str | None = None
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+    tls: bool = False
+    timeout: float = 5.0
+
+    def __repr__(self) -> str:
+        return f"Server({self.shown})"
+
+
+def unreachable(server: Server, error: BaseException) -> StoreUnavailable:
+    """What a caller is told when there was no connection to say its commands on. The client adds what became of them."""
+    return StoreUnavailable(f"cannot reach {server.shown} ({reason(server, error)})")
+
+
+def reason(server: Server, error: BaseException) -> str:
+    """Why a connection failed, in a few words."""
+    for cause in _causes(error):
+        words = _words(server, cause)
+        if words is not None:
+            return words
+    return str(error).strip().rstrip(".") or type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what the driver made it from."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, SurefootError):
+        yield found
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+
+
+def _words(server: Server, error: BaseException) -> str | None:
+    match error:
+        case told.BusyLoadingError():
+            return "the server is loading its data"
+        case told.AuthenticationError():
+            return "the server asks for a password" if server.password is None else "the server refuses the password"
+        case told.InvalidResponse():
+            return "what answers there does not speak the Redis protocol"
+        case told.TimeoutError() | TimeoutError():
+            return f"no answer within {server.timeout:g} s"
+        case ssl.SSLCertVerificationError():
+            return f"its TLS certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
+            return "the server does not speak TLS on this port"
+        case ssl.SSLError():
+            return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        case socket.gaierror():
+            return "its name cannot be resolved"
+        case ConnectionError():
+            return _system_words(error) or "the server closed the connection"
+        case OSError():
+            return _system_words(error)
+        case told.ConnectionError() if "max number of clients" in str(error):  # both servers have no word of its own
+            return "too many clients"
+        case told.ConnectionError() if "closed by server" in str(error):
+            return "the server closed the connection"
+    return None
+
+
+def _system_words(error: OSError) -> str | None:
+    found = _ERRNO.search(str(error))
+    number = error.errno or (int(found[1]) if found else None)
+    return os.strerror(number).lower() if number else None

@@ -1,0 +1,288 @@
+"""The writing verbs as steps: one script each, its arguments out, its answer in. What a script does stands in lua/."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias, TypeVar, assert_never
+
+from msgspec import UNSET
+from redis.exceptions import NoScriptError
+
+from surefoot.brokers.answers import Claimed, Config, Hold, PutAnswer, Requeued
+from surefoot.brokers.broker import (
+    Amend,
+    Beat,
+    Call,
+    Cancel,
+    Claim,
+    Configure,
+    Delete,
+    Extend,
+    Move,
+    Prune,
+    Put,
+    Requeue,
+    Settle,
+    Tick,
+)
+from surefoot.brokers.redis.scripts import Script
+from surefoot.brokers.redis.steps import Steps
+from surefoot.core.codec import encode_json
+from surefoot.core.job import NO_COUNTS, After, At, Counts, Due, Leased, NewJob
+from surefoot.core.transition import KEEP_MS, Bury, Delay, Finish, Park, Return, Transition
+
+T = TypeVar("T")
+
+Word: TypeAlias = str | bytes | int
+Words: TypeAlias = Sequence[Word]
+
+_CREATED: Final = PutAnswer("created")
+_NO_EFFECTS: Final = 0
+
+
+def write(
+    script: Script,
+    call: Call,
+    queue: str,
+    named: Mapping[str, Word],
+    rest: Iterable[Word],
+    understood: Callable[[Any], T],
+) -> Steps[T]:
+    """Run a script by its digest, once the server knows it. An error reply is raised.
+
+    It is sent whole at first, and not only after a NOSCRIPT: what follows it in the pipeline would run before it then.
+    """
+    who: dict[str, Word] = {"now": call.now or 0, "caller": call.caller, "call": call.number, "tag": call.tag}
+    words = [*script.words({**who, **named}), *rest]
+    (reply,) = yield [(*script.head(queue), *words)]
+    if isinstance(reply, NoScriptError):
+        script.known = False
+        (reply,) = yield [(*script.head(queue), *words)]
+    if isinstance(reply, Exception):
+        raise reply
+    script.known = True
+    return understood(reply)
+
+
+# --- producers ---
+
+
+def put(script: Script, call: Call, verb: Put) -> Steps[list[PutAnswer]]:
+    """The verb put."""
+    limit = -1 if verb.max_length is None else verb.max_length
+    named = {"max_length": limit, "keep_ms": _kept(verb.keep_ms), "many": len(verb.jobs)}
+    return write(script, call, verb.queue, named, [word for job in verb.jobs for word in _job(job)], _put_answers)
+
+
+def tick(script: Script, call: Call, verb: Tick) -> Steps[Any]:
+    """The verb tick."""
+    named: dict[str, Word] = {"name": verb.name, "tick_ms": verb.tick_ms, "keep_ms": KEEP_MS}
+    return write(script, call, verb.queue, named, _job(verb.job), lambda reply: reply.decode().partition(":")[0])
+
+
+def _job(job: NewJob) -> Words:
+    unique = job.unique
+    if unique is None and job.priority == _PLAIN.priority and job.needs == _PLAIN.needs:
+        return job.id, job.envelope, _due(job.due), job.priority, "", "", "", ""
+    traits: dict[str, object] = {}
+    if job.priority != _PLAIN.priority:
+        traits["priority"] = job.priority
+    if job.needs != _PLAIN.needs:
+        traits["needs"] = job.needs
+    head: Words = (job.id, job.envelope, _due(job.due), job.priority)
+    if unique is None:
+        return *head, "", "", "", encode_json(traits)
+    traits["unique"] = unique.key
+    if unique.until != "done":
+        traits["unique_until"] = unique.until
+    return *head, unique.key, unique.until, "replace" if unique.replace else "", encode_json(traits)
+
+
+_PLAIN: Final = NewJob("", b"")
+
+
+def _due(due: Due) -> Word:
+    match due:
+        case None:
+            return ""
+        case After(ms):
+            return f"+{max(0, ms)}"
+        case At(ms):
+            return ms
+
+
+def _kept(keep_ms: int | None) -> int:
+    return -1 if keep_ms is None else keep_ms
+
+
+def _put_answers(reply: bytes) -> list[PutAnswer]:
+    return [_CREATED if line == b"created" else _put_answer(line) for line in reply.split(b"\n")] if reply else []
+
+
+def _put_answer(line: bytes) -> PutAnswer:
+    word, _, other = line.decode().partition(":")
+    return PutAnswer(word, other or None)  # type: ignore[arg-type]
+
+
+# --- workers ---
+
+
+def claim(script: Script, call: Call, verb: Claim) -> Steps[Claimed]:
+    """The verb claim."""
+    token = f"{call.caller}.{call.number}"
+    named = {"want": verb.want, "lease_ms": verb.lease_ms, "trust_ms": verb.trust_ms, "floor_ms": verb.floor_ms}
+    return write(script, call, verb.queue, named, verb.reasons, lambda reply: _claimed(token, reply))
+
+
+def _claimed(token: str, reply: list[Any]) -> Claimed:
+    now, wait_ms, paused, found, parking, chores, orphans, recovered = reply
+    jobs = []
+    for at in range(0, len(found), 5):
+        id, body, counts, note, cancel = found[at : at + 5]
+        enqueued, _, envelope = body.partition(b"\n")
+        if counts is note is cancel is None:
+            jobs.append(Leased(id.decode(), token, int(enqueued), envelope))
+        else:
+            why = None if cancel is None else cancel.decode()
+            jobs.append(Leased(id.decode(), token, int(enqueued), envelope, counts_of(counts), note, why))
+    lost = tuple([id.decode() for id in orphans])
+    return Claimed(int(now), wait_ms, paused == 1, jobs, parking == 1, chores == 1, lost, recovered)
+
+
+def counts_of(record: bytes | None) -> Counts:
+    """The numbers of a job's runs; words behind those that we know are a newer release's."""
+    if record is None:
+        return NO_COUNTS
+    numbers = [int(word) for word in record.split(b" ")[:6]]
+    return Counts(*numbers)
+
+
+def settle(script: Script, call: Call, verb: Settle) -> Steps[list[Any]]:
+    """The verb settle."""
+    words = [word for transition in verb.transitions for word in _transition(transition)]
+    return write(script, call, verb.queue, {"many": len(verb.transitions)}, words, _lines)
+
+
+def _transition(transition: Transition) -> Words:
+    to, when, said = _target(transition)
+    words: Words = (
+        transition.id, transition.token, to, when, _kept(transition.keep_ms), transition.bump or "",
+        transition.error or b"", said,
+    )  # fmt: skip
+    effects = transition.effects
+    if not effects:
+        return *words, _NO_EFFECTS
+    return *words, len(effects), *[word for job in effects for word in _job(job)]
+
+
+def _target(transition: Transition) -> tuple[str, Word, bytes]:
+    """Where a job goes, when or why, and its result or the reason of its end."""
+    to = transition.to
+    match to:
+        case Finish(state, result):
+            return state, "", result or b""
+        case Bury(reason):
+            return "dead", reason, b""
+        case Delay(ms, why):
+            return "retry" if why == "retry" else "scheduled", max(0, ms), b""
+        case Return():
+            return "pending", "", b""
+        case Park(reason):
+            return "parked", reason, b""
+        case _ as never:
+            assert_never(never)
+
+
+def extend(script: Script, call: Call, verb: Extend) -> Steps[list[Hold]]:
+    """The verb extend."""
+    words: list[Word] = []
+    for lease in verb.leases:
+        words += (lease.id, lease.token, b"" if lease.note is None else b"+" + lease.note)
+    named = {"lease_ms": verb.lease_ms, "many": len(verb.leases)}
+    return write(script, call, verb.queue, named, words, lambda reply: [_hold(line) for line in reply])
+
+
+def _hold(line: bytes) -> Hold:
+    word, found, reason = line.partition(b":")
+    return Hold(word != b"lost", reason.decode() if found else None)
+
+
+# --- by hand ---
+
+
+def cancel(script: Script, call: Call, verb: Cancel) -> Steps[list[Any]]:
+    """The verb cancel."""
+    return write(script, call, verb.queue, {"keep_ms": _kept(verb.keep_ms), "reason": verb.reason}, verb.ids, _lines)
+
+
+def requeue(script: Script, call: Call, verb: Requeue) -> Steps[list[Requeued]]:
+    """The verb requeue."""
+    return write(script, call, verb.queue, {}, verb.ids, lambda reply: [_requeued(line) for line in _lines(reply)])
+
+
+def _requeued(line: str) -> Requeued:
+    word, _, other = line.partition(":")
+    return Requeued(word, other or None)  # type: ignore[arg-type]
+
+
+def move(script: Script, call: Call, verb: Move) -> Steps[list[bool]]:
+    """The verb move."""
+    return write(script, call, verb.queue, {"due": _due(verb.due)}, verb.ids, _flags)
+
+
+def amend(script: Script, call: Call, verb: Amend) -> Steps[Any]:
+    """The verb amend."""
+    return write(script, call, verb.queue, {"id": verb.id, "envelope": verb.envelope}, (), bytes.decode)
+
+
+def delete(script: Script, call: Call, verb: Delete) -> Steps[list[bool]]:
+    """The verb delete."""
+    return write(script, call, verb.queue, {}, verb.ids, _flags)
+
+
+def _lines(reply: bytes) -> list[str]:
+    return reply.decode().split("\n") if reply else []
+
+
+def _flags(reply: bytes) -> list[bool]:
+    return [line == "1" for line in _lines(reply)]
+
+
+# --- the house ---
+
+
+def configure(script: Script, call: Call, verb: Configure) -> Steps[Config]:
+    """The verb configure."""
+    paused = "" if verb.paused is UNSET else _pause(verb.paused)
+    limit: Word = "" if verb.max_length is UNSET else "-" if verb.max_length is None else verb.max_length
+    cron, word = ("", "") if verb.cron is UNSET else (verb.cron[0], _pause(verb.cron[1]))
+    named: dict[str, Word] = {"paused": paused, "max_length": limit, "cron": cron, "cron_word": word}
+    return write(script, call, verb.queue, named, (), _config)
+
+
+def _pause(reason: str | None) -> str:
+    return "-" if reason is None else f"+{reason}"
+
+
+def _config(reply: list[bytes | None]) -> Config:
+    paused, limit = reply
+    since, _, reason = (paused or b"").decode().partition(" ")
+    return Config(
+        None if paused is None else reason,
+        None if paused is None else int(since),
+        None if limit is None else int(limit),
+    )
+
+
+def beat(script: Script, call: Call, verb: Beat) -> Steps[str]:
+    """The verb beat."""
+    return write(script, call, verb.queue, {"worker": verb.worker, "presence": verb.presence}, (), bytes.decode)
+
+
+def prune(script: Script, call: Call, verb: Prune) -> Steps[int]:
+    """The verb prune."""
+    named = {
+        "dead_max": -1 if verb.dead_max is None else verb.dead_max,
+        "dead_age_ms": -1 if verb.dead_age_ms is None else verb.dead_age_ms,
+        "unknown_ms": verb.unknown_ms,
+        "limit": verb.limit,
+    }
+    return write(script, call, verb.queue, named, (), int)
