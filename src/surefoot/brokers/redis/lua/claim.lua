@@ -141,7 +141,7 @@ if redis.call('EXISTS', KEYS.pending, KEYS.scheduled, KEYS.leases, KEYS.parking)
     end
     take_ready()
     if redis.call('EXISTS', KEYS.pending) == 1 then
-      wake()
+      wake() -- pass_on
     end
     due, ends = timers()
   end

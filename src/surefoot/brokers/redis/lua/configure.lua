@@ -28,7 +28,7 @@ if ARGV.paused ~= '' then
   paused = word_of(paused, ARGV.paused)
   set('paused', paused)
   if not paused then
-    wake()
+    wake() -- resume_push
   end
 end
 if ARGV.max_length ~= '' then

@@ -32,7 +32,7 @@ for i = $REST, #ARGV do
   end
 end
 if wakes or first_due() < first then
-  wake()
+  wake() -- put_push, timer_push
 end
 local said = table.concat(words, '\n')
 remember(said)

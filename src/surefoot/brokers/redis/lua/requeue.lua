@@ -33,7 +33,7 @@ for i = $REST, #ARGV do
   words[#words + 1] = word
 end
 if #back > 0 then
-  wake()
+  wake() -- put_push
 end
 local said = table.concat(words, '\n')
 remember(said)

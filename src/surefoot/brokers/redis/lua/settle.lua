@@ -136,7 +136,7 @@ if kept > 0 then
   forget_over(2 * kept + 10)
 end
 if wakes or first_due() < due then
-  wake()
+  wake() -- put_push, timer_push
 end
 ended(over)
 count(events)

@@ -85,7 +85,7 @@ local function write(batch, keep_ms)
     drop_periods(#batch.periods + 10)
   end
   if #batch.ready > 0 or first_due() < due then
-    wake()
+    wake() -- put_push, timer_push
   end
   ended(batch.replaced)
   count({enqueued = #batch.bodies / 2, cancelled = #batch.replaced > 0 and #batch.replaced or nil})

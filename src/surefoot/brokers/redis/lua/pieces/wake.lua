@@ -1,4 +1,10 @@
--- wake: one idle worker is to look. A token that already lies there will bring it.
+-- wake: one idle worker is to look. A token that already lies there will bring it. What rings, by rule:
+--   put_push     whatever makes a job claimable: put, tick, effects, hand-back, retry at once, requeue, move, park
+--   timer_push   a put, settle or move that brings an earlier due time
+--   pass_on      a claim that leaves pending jobs behind
+--   handover     a claim that fills its worker, if nobody watches the next timer; leave_push: one that wants nothing
+--   resume_push  a queue that is resumed
+-- The rules of those who sleep stand in watch.lua: rewatch, timed_wait, lease_wait, floor.
 -- KEYS.wake       list  at most one token
 -- KEYS.scheduled  zset  id by due time, ms
 local function wake()

@@ -17,7 +17,7 @@ local function watch_or_sleep(full, due, ends)
   local watcher, deadline = string.match(watch or '', '^(%S+) (%d+)$')
   deadline = tonumber(deadline)
   if full then
-    if watcher == ARGV.caller then
+    if watcher == ARGV.caller then -- handover, leave_push: it will not look in time
       redis.call('HDEL', KEYS.meta, 'watch')
       watcher = nil
     end
@@ -27,9 +27,9 @@ local function watch_or_sleep(full, due, ends)
     return floor
   end
   local latest = math.min(timer, now + floor)
-  if not watcher or watcher == ARGV.caller or deadline < now or deadline > latest then
+  if not watcher or watcher == ARGV.caller or deadline < now or deadline > latest then -- rewatch, timed_wait
     return latest - now, ARGV.caller .. ' ' .. text(latest)
   end
   local slack = math.min(math.floor(ARGV.lease_ms / 5), 2000)
-  return math.min(floor, ends + slack - now)
+  return ends + slack - now -- floor, lease_wait
 end
