@@ -144,6 +144,15 @@ def test_handover_is_silent_while_somebody_watches_in_time(hands: tuple[Hand, Ha
     assert not token(one)
 
 
+def test_handover_does_not_count_on_a_watch_that_is_too_late(hands: tuple[Hand, Hand, Hand]) -> None:
+    one, other, producer = hands
+    idle(other)
+    producer.put(new("soon", due=After(3_000)), new("a"))
+    token(one)
+    one.claim(1)
+    assert token(one)
+
+
 @pytest.mark.parametrize("late_ms", [0, 1])
 def test_handover_does_not_count_on_a_watch_that_is_over(hands: tuple[Hand, Hand, Hand], late_ms: int) -> None:
     one, other, producer = hands

@@ -215,7 +215,7 @@ def _counts(raw: bytes | None) -> Counts:
 
 
 def _moment(score: bytes) -> int:
-    """A score as milliseconds; some servers write 1.8e+12."""
+    """A score as milliseconds; a server may write 1.8e+12."""
     return int(float(score))
 
 

@@ -43,7 +43,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def unreachable(server: Server, error: BaseException) -> StoreUnavailable:
-    """What a caller is told when there was no connection to say its commands on. The client adds what became of them."""
+    """What a caller is told whose commands found no connection. The client adds what became of them."""
     return StoreUnavailable(f"cannot reach {server.shown} ({reason(server, error)})")
 
 
@@ -74,16 +74,6 @@ def _words(server: Server, error: BaseException) -> str | None:
             return "what answers there does not speak the Redis protocol"
         case told.TimeoutError() | TimeoutError():
             return f"no answer within {server.timeout:g} s"
-        case ssl.SSLCertVerificationError():
-            return f"its TLS certificate is not accepted: {error.verify_message}"
-        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
-            return "the server does not speak TLS on this port"
-        case ssl.SSLError():
-            return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
-        case socket.gaierror():
-            return "its name cannot be resolved"
-        case ConnectionError():
-            return _system_words(error) or "the server closed the connection"
         case OSError():
             return _system_words(error)
         case told.ConnectionError() if "max number of clients" in str(error):  # both servers have no word of its own
@@ -94,6 +84,17 @@ def _words(server: Server, error: BaseException) -> str | None:
 
 
 def _system_words(error: OSError) -> str | None:
+    match error:
+        case ssl.SSLCertVerificationError():
+            return f"its TLS certificate is not accepted: {error.verify_message}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
+            return "the server does not speak TLS on this port"
+        case ssl.SSLError():
+            return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+        case socket.gaierror():
+            return "its name cannot be resolved"
     found = _ERRNO.search(str(error))
     number = error.errno or (int(found[1]) if found else None)
-    return os.strerror(number).lower() if number else None
+    if number:
+        return os.strerror(number).lower()
+    return "the server closed the connection" if isinstance(error, ConnectionError) else None

@@ -31,5 +31,5 @@ local function watch_or_sleep(full, due, ends)
     return latest - now, ARGV.caller .. ' ' .. text(latest)
   end
   local slack = math.min(math.floor(ARGV.lease_ms / 5), 2000)
-  return ends + slack - now -- floor, lease_wait
+  return math.min(floor, ends + slack - now) -- floor, lease_wait
 end
