@@ -155,7 +155,11 @@ def test_it_does_not_outlive_an_owner_that_is_killed(tmp_path: Path) -> None:
         assert not is_gone(pid)
         owner.send_signal(signal.SIGKILL)
         owner.wait()
-    eventually("the server is gone", lambda: is_gone(pid))
+    try:
+        eventually("the server is gone", lambda: is_gone(pid))
+    finally:
+        if not is_gone(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:

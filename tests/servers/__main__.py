@@ -26,30 +26,30 @@ class Errand:
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
         self._came = threading.Event()
-        self.signalled: int | None = None
+        self._number = 0
 
     def hear(self, number: int, _: FrameType | None) -> None:
         """A signal came to us."""
-        self.signalled = number
+        self._number = number
         self._came.set()
         if self._process is not None:
             self._process.send_signal(number)
 
     def run(self, server: Server, folder: Path) -> int:
         """Run it to its end."""
-        if self.signalled is not None:  # while the server came up
-            return 128 + self.signalled
-        words = [word.replace("{url}", server.url) for word in self._command]
-        self._process = subprocess.Popen(words, cwd=folder, start_new_session=True)
-        if self.signalled is not None:  # since we looked: the second time does no harm
-            self._process.send_signal(self.signalled)
-        code = self._process.wait()
-        return code if code >= 0 else 128 - code
+        if not self._came.is_set():  # a signal may have come while the server came up
+            words = [word.replace("{url}", server.url) for word in self._command]
+            self._process = subprocess.Popen(words, cwd=folder, start_new_session=True)
+            if self._came.is_set():  # before there was a process; if it was after that, a second time does no harm
+                self._process.send_signal(self._number)
+            code = self._process.wait()
+            return code if code >= 0 else 128 - code
+        return 128 + self._number
 
     def wait(self) -> int:
         """There is no command: stay until a signal."""
         self._came.wait()
-        return 128 + (self.signalled or 0)
+        return 128 + self._number
 
 
 def main() -> int:

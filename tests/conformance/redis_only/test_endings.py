@@ -117,6 +117,7 @@ async def test_a_loop_has_one_subscription_for_all(watcher: Watcher, running: Ru
 
 
 async def test_a_channel_that_is_not_used_is_left_and_the_last_one_closes(opened: Make, running: Running) -> None:
+    before = asyncio.all_tasks()
     watcher = Watcher(opened(at(running.port)), quiet_s=0.05, unused_s=0.2)
     await watcher.ended("a")
     await watcher.ended("a", IMAGES)
@@ -126,9 +127,7 @@ async def test_a_channel_that_is_not_used_is_left_and_the_last_one_closes(opened
     await watcher.ended("a", IMAGES)
     assert subscribers(running, IMAGES) == 1
     waits.cancel()
-    await eventually(lambda: not ours(running))
-    mine = {waits, *asyncio.all_tasks()} - {asyncio.current_task()}
-    await eventually(lambda: all(task.done() for task in mine))
+    await eventually(lambda: not ours(running) and asyncio.all_tasks() <= before)
     await watcher.ended("a")
     waits = watcher.begins("a")
     assert await goes_on(waits)

@@ -5,7 +5,7 @@
 -- ARGV.want        integer  jobs at most; 0 frees the caller's watch and passes a token on
 -- ARGV.trust_ms    ms       the latest store time that the worker believes; 0: nothing is recovered
 -- ARGV.rest        text     parked reasons that the worker can serve
--- uses: time drains house memory chunks enter wake traits park keys errors counts stats ended forget bury lease watch
+-- uses: time drains house memory chunks enter wake traits park keys errors counts stats ended forget lease watch
 -- returns: now, wait ms, paused (0, 1), jobs (5 each: id, body, counts, note, cancel reason; nil where there is none),
 --          parking (0, 1), chores (0, 1), orphans, how many of the jobs were recovered
 -- keeps: a job has one lease, named by one token; added to the new place before it leaves the old

@@ -6,7 +6,7 @@
 -- ARGV.dead_age_ms  ms       the oldest dead letter to keep; -1: any
 -- ARGV.unknown_ms   ms       how long a job may wait for a task that nobody knows
 -- ARGV.limit        integer  the most jobs that go
--- uses: time drains house chunks traits park keys errors stats ended forget bury
+-- uses: time drains house chunks traits park keys stats ended forget bury
 -- returns: how many went or died; fewer than limit: all is done
 -- keeps: a dead letter goes only where a worker gave a count or an age
 found()
