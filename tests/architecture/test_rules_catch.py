@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
-from tests.architecture import rules
+from tests.architecture import lua, rules
 
 GOOD_SCRIPT = """\
 -- extend: renew leases that are still held.
@@ -21,6 +21,60 @@ UPDATE job SET lease = :lease WHERE queue = :queue AND note <> ':none'; -- :not_
 -- name: rest
 SELECT 1 WHERE :queue = CAST('x' AS text);
 """
+
+GOOD_LUA = {
+    "bury": """\
+-- bury: jobs that nobody can run. A text may hold a sign -- as here -- and 'quotes'.
+-- KEYS.dead   zset     id by time of death, ms
+-- ARGV.many   integer  how many ids follow
+-- ARGV.rest   text     ids,
+--                      any number of them
+-- uses: time drains enter
+-- returns: a line each
+-- keeps: nothing that runs is touched
+local many, gone = tonumber(ARGV.many), {}
+for i = $REST, #ARGV do -- redis.call(command, key)
+  redis.call('ZADD', KEYS.dead, text(now + 60000 * many), ARGV[i + 1 - 1])
+  gone[#gone + 1] = redis.pcall('ZRANGE', KEYS.dead, 0, many - 1)[1]
+end
+if redis.call('EXISTS', KEYS.pending, KEYS.dead) > 0 then
+  redis.call('PUBLISH', string.sub(KEYS.dead, 1, -5) .. 'done', table.concat(gone, '\\n') .. stamp)
+end
+redis.call('HSETNX', KEYS.meta, 'tail', '5')
+enter({tail = enter, gone[-1]})
+return redis.error_reply('none' .. stamp)
+""",
+    "pieces/time": """\
+-- time: the moment of the call.
+-- ARGV.now  ms  the moment; 0: the server's
+local now = tonumber(ARGV.now) or redis.call('TIME')[1]
+local function text(number)
+  return string.format('%.0f', number)
+end
+local stamp = text(now)
+""",
+    "pieces/drains": """\
+-- drains: the first write.
+-- KEYS.pending  zset  id by rank
+redis.call('ZREM', KEYS.pending, '')
+""",
+    "pieces/enter": """\
+-- enter: into pending.
+-- KEYS.pending  zset  id by rank
+-- KEYS.meta     hash  words of the queue
+-- uses: time
+local function enter(ids)
+  redis.call('ZADD', KEYS.pending, redis.call('HINCRBY', KEYS.meta, 'tail', text(64 * #ids)), ids[1])
+end
+""",
+    "pieces/wake": """\
+-- wake: a token.
+-- KEYS.wake  list  at most one token
+local function wake()
+  redis.call('LPUSH', KEYS.wake, '1')
+end
+""",
+}
 
 CATCHES: list[tuple[Callable[[str], Iterator[str]], str]] = [
     (rules.impurities, "import time"),
@@ -110,3 +164,65 @@ def test_a_writing_verb_without_a_script_is_caught() -> None:
     )
     assert list(rules.missing_scripts(broker, {"put", "claim"})) == []
     assert list(rules.missing_scripts(broker, {"put"})) == ["the verb Claim has no script claim"]
+
+
+def test_a_lua_script_that_says_all_is_let_pass() -> None:
+    assert [said for name in GOOD_LUA for said in lua.script_faults(name, GOOD_LUA)] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("bury", "-- bury: ", "#!lua name=bury\n-- bury: ", "#! is for Redis 7"),
+        ("bury", "-- bury: ", "-- dig: ", "the first line must be"),
+        ("pieces/enter", "-- enter: ", "-- pieces/enter: ", "the first line must be"),
+        ("bury", "-- returns: ", "-- gives: ", "no line `-- returns"),
+        ("bury", "-- keeps: ", "-- holds: ", "no line `-- keeps"),
+        ("bury", "  zset     id", "  heap     id", "type one of hash, list, zset"),
+        ("bury", "  integer  how", "  number   how", "type one of bytes, integer, ms, text"),
+        ("bury", "-- uses: ", "-- KEYS.dead  zset  again\n-- uses: ", "names KEYS.dead twice"),
+        ("bury", "-- uses: ", "-- KEYS.jobs  hash  bodies\n-- uses: ", "names KEYS.jobs, nothing uses it"),
+        ("bury", "ARGV[i + 1 - 1]", "ARGV.id", "the body uses ARGV.id"),
+        ("bury", "for i = $REST, #ARGV", "for i = 1, many", "names ARGV.rest, nothing uses it"),
+        ("bury", "'HSETNX', KEYS.meta", "'HSETNX', KEYS.jobs", "the body uses KEYS.jobs"),
+        (
+            "bury",
+            "-- uses: ",
+            "-- KEYS.meta  zset  words\n-- uses: ",
+            "KEYS.meta is zset here and hash in pieces/enter",
+        ),
+        ("bury", "enter\n", "enter wake\n", "nothing of wake is mentioned"),
+        ("bury", "enter\n", "enter bell\n", "there is no piece bell"),
+        ("bury", "enter({", "wake({", "wake is in pieces/wake"),
+        ("bury", "'HSETNX', KEYS.meta", "'HSETNX', gone[1]", "its key is `gone [ 1 ]`"),
+        ("bury", "KEYS.pending, KEYS.dead) > 0", "KEYS.pending, many) > 0", "its key is `many`"),
+        ("bury", "'HSETNX', KEYS.meta", "'LINDEX', KEYS.meta", "LINDEX is for a list"),
+        ("bury", "'HSETNX', KEYS.meta, ", "'KEYS', ", "KEYS is not in the list"),
+        ("bury", "'HSETNX'", "'HPEXPIRE'", "HPEXPIRE is not in the list"),
+        ("bury", "'HSETNX'", "'HSET' .. 'NX'", "write the command as a text"),
+        (
+            "bury",
+            "redis.call('HSETNX', KEYS.meta, 'tail', '5')",
+            "local say = redis.call",
+            "write the command as a text",
+        ),
+        ("bury", "redis.call('HSETNX', KEYS.meta, 'tail', '5')", "redis.setresp(3)", "redis.setresp"),
+        ("bury", "return redis", "local all = #KEYS\nreturn redis", "KEYS without a name"),
+        ("bury", "text(now + 60000 * many)", "now + 60000 * many", "is a number: write it with text()"),
+        ("bury", "text(now + 60000 * many)", "text(now) + 1", "is a number: write it with text()"),
+        ("bury", "text(now + 60000 * many)", "now", "is a number: write it with text()"),
+        ("bury", "'5')", "tonumber('5'))", "is a number: write it with text()"),
+        ("bury", "'none' .. stamp", "'none' .. now", "`'none' .. now` writes a number as Lua likes"),
+    ],
+)
+def test_a_lua_script_is_caught(name: str, old: str, new: str, said: str) -> None:
+    assert old in GOOD_LUA[name]
+    complaints = list(lua.script_faults(name, {**GOOD_LUA, name: GOOD_LUA[name].replace(old, new)}))
+    assert len(complaints) == 1, complaints
+    assert said in complaints[0]
+
+
+def test_a_piece_that_nobody_uses_is_caught() -> None:
+    (complaint,) = lua.unused_pieces(GOOD_LUA)
+    assert complaint.startswith("pieces/wake: ")
+    assert list(lua.unused_pieces({**GOOD_LUA, "stir": "-- uses: wake"})) == []

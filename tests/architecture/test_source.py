@@ -1,4 +1,4 @@
-"""The rules of rules.py, held against every file in src/surefoot."""
+"""The rules of rules.py and lua.py, held against every file in src/surefoot."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from tests.architecture import rules
+from tests.architecture import lua, rules
 
 HOUSE = Path(__file__).parents[2] / "src" / "surefoot"
 CLOCK = HOUSE / "clock.py"
 SCHEDULE = HOUSE / "core" / "schedule.py"
+LUA = HOUSE / "brokers" / "redis" / "lua"
 BROKER = HOUSE / "brokers" / "broker.py"
 
 
@@ -61,8 +62,24 @@ def test_a_script_header_and_its_body_agree() -> None:
     hold([f"{path.name}:{said}" for path in scripts for said in rules.script_faults(path.stem, path.read_text())])
 
 
+def lua_files() -> dict[str, str]:
+    """The scripts and their pieces by name: "put", "pieces/time"."""
+    found = {path.relative_to(LUA).with_suffix("").as_posix(): path.read_text() for path in sorted(LUA.rglob("*.lua"))}
+    assert found, f"no script in {LUA}"
+    return found
+
+
+def test_a_lua_header_and_its_body_agree() -> None:
+    files = lua_files()
+    hold([f"{name}.lua: {said}" for name in files for said in lua.script_faults(name, files)])
+
+
+def test_every_lua_piece_is_used() -> None:
+    hold(list(lua.unused_pieces(lua_files())))
+
+
 def test_every_writing_verb_has_its_script_in_each_store() -> None:
-    stores = [HOUSE / "brokers" / "sqlite" / "sql", HOUSE / "brokers" / "redis" / "lua"]
+    stores = [HOUSE / "brokers" / "sqlite" / "sql", LUA]
     for folder in (store for store in stores if store.exists()):
         scripts = {path.stem for path in folder.iterdir()}
         hold([f"{folder.relative_to(HOUSE)}: {said}" for said in rules.missing_scripts(BROKER.read_text(), scripts)])

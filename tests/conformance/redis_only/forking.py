@@ -1,6 +1,7 @@
 """A process that forks while its connections are open. Arguments: port, asyncio or uvloop, how the child ends."""
 
 import asyncio
+import gc
 import os
 import sys
 import threading
@@ -35,6 +36,7 @@ def child(theirs: list[int]) -> None:
     for thread in threads:
         thread.join()
     found.update(run(ids()))
+    gc.collect()  # the parent's connections must not be finalised here
     assert found.isdisjoint(theirs), (found, theirs)
     connections.close_sync()
     print("the child is done", flush=True)

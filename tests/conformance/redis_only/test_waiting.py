@@ -220,7 +220,7 @@ async def test_a_wait_without_time_takes_what_is_there(worker: Worker, fresh: Ru
 async def test_the_shortest_read_ends(worker: Worker, fresh: Running) -> None:
     for _ in range(5):
         assert not await worker.waits(seconds=0.0011)
-    assert blocked(fresh) == 0
+    assert blocked(fresh) == 0 and "client|unblock" not in said(fresh), "by itself"
 
 
 # Cancelling
@@ -286,6 +286,7 @@ async def test_a_server_that_hears_the_end_before_the_beginning_is_told_again(wo
     apart.send = send  # type: ignore[method-assign]
     ring(fresh)
     assert await worker.waits()
+    assert said(fresh)["client|id"] == 1, "it was told again, and the connection kept"
 
 
 async def test_a_user_who_may_not_unblock_gives_up_the_connection(opened: Make, fresh: Running) -> None:
@@ -387,7 +388,7 @@ async def test_a_connection_that_is_only_half_open_is_noticed(
 
 
 async def test_a_server_that_freezes_keeps_nobody_who_leaves(opened: Make, fresh: Running) -> None:
-    worker = Worker(opened(at(fresh.port)))
+    worker = Worker(opened(at(fresh.port, timeout=3 * LONG)))
     waits = worker.begins()
     await eventually(lambda: blocked(fresh) == 1)
     fresh.freeze()

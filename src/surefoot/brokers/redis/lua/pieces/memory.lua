@@ -4,6 +4,9 @@
 -- ARGV.call    integer  its number, growing
 -- ARGV.tag     text     the same in each repeat of this call, new in every other
 -- uses: time house
+if not string.find(ARGV.call, '^%d+$') or string.find(ARGV.tag .. ARGV.caller, '%s') then
+  return redis.error_reply('MALFORMED call: a number, and a caller and a tag without spaces')
+end
 local answer
 local number = tonumber(ARGV.call)
 if house[7] then

@@ -6,7 +6,7 @@
 -- KEYS.scheduled     zset  id by due time, ms
 -- KEYS.pending       zset  id by rank
 -- KEYS.parked        hash  id -> `<parked> <member>`
--- uses: time house chunks enter wake keys cancelled stats ended
+-- uses: time house chunks enter wake traits keys cancelled stats ended
 local function room_for(limit)
   if limit < 0 then
     return math.huge
@@ -35,6 +35,24 @@ local function asked(key, duplicate, taken)
     return 'created', owner
   end
   return (place and 'replaced:' or 'taken:') .. owner, owner
+end
+
+-- What is wrong with the eight words of a job, nil if nothing: no claim should meet what cannot be read.
+local function fault_in(at)
+  local due, lasts, json = ARGV[at + 2], ARGV[at + 5], ARGV[at + 7]
+  if not string.find(ARGV[at + 3], '^%d$') then
+    return 'priority'
+  elseif due ~= '' and not string.find(due, '^[+-]?%d+$') then
+    return 'due'
+  elseif ARGV[at + 4] ~= '' and lasts ~= 'done' and lasts ~= 'start' and not string.find(lasts, '^%d+$') then
+    return 'until'
+  end
+  if json ~= '' then
+    local read, traits = pcall(cjson.decode, json)
+    if not read or not are_traits(traits) then
+      return 'traits'
+    end
+  end
 end
 
 -- What the accepted jobs of one call write, hash by hash. Eight words a job from ARGV[at] on:
@@ -96,6 +114,12 @@ local function store(first, many, limit, keep_ms)
   local ids = {}
   for i = 1, many do
     ids[i] = ARGV[first + 8 * i - 8]
+  end
+  for at = first, first + 8 * many - 8, 8 do
+    local fault = fault_in(at)
+    if fault then
+      return nil, redis.error_reply('MALFORMED ' .. fault .. ' of job ' .. ARGV[at])
+    end
   end
   local have = gather(ids, function(...) return redis.call('HMGET', KEYS.jobs, ...) end)
   local seen, room = {}, room_for(limit)

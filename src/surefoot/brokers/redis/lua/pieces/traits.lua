@@ -8,6 +8,13 @@ local function traits_of(id)
   return traits_in(redis.call('HGET', KEYS.traits, id))
 end
 
+local function are_traits(read)
+  return type(read) == 'table'
+    and (read.priority == nil or type(read.priority) == 'number')
+    and (read.needs == nil or type(read.needs) == 'number')
+    and (read.unique == nil or type(read.unique) == 'string')
+end
+
 local function priority_of(traits)
   return string.format('%.0f', traits.priority or 5)
 end
