@@ -6,483 +6,22 @@ command; a client of protocol 3 is refused. Its loop has a thread of its own: sy
 import asyncio
 import random
 import socket
-import struct
 import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, Self, TypeVar
+
+from tests.faults.links import HOST, WHOLE_BYTES, End, Link
+from tests.faults.proxy_faults import PATIENCE_S, ByteFault, CommandFault, Direction, Fault, Match
+from tests.faults.resp import Frames
 
 T = TypeVar("T")
 
-Match: TypeAlias = bytes | Callable[[list[bytes]], bool] | None
-"""Which commands: those of this name (EVAL and EVALSHA: also with this word in an argument), a predicate, or all."""
-Direction: TypeAlias = Literal["to_server", "to_client"]
-Kind: TypeAlias = Literal["cut_before", "drop_reply", "swallow_reply", "duplicate", "cut_after_bytes"]
-
-WHOLE_BYTES: Final = 1 << 20
-"""A longer argument is passed on in pieces while it comes; predicates and records see it empty, or not yet."""
-_HOST: Final = "127.0.0.1"
-_HEAD_BYTES: Final = 16
-_WAITING_BYTES: Final = 8 << 20
 _RETRANSMISSION_S: Final = 0.2
-_GRACE_S: Final = 1.0
-_PATIENCE_S: Final = 60.0
-_NO_LINGER: Final = struct.pack("ii", 1, 0)
-_SCRIPTS: Final = frozenset({b"EVAL", b"EVALSHA"})
-_MESSAGES: Final = frozenset({b"message", b"pmessage", b"smessage"})
-
-
-class Frames:
-    """Finds where messages end in the bytes of one direction, however these arrive.
-
-    `words` are the strings of the unfinished message; one longer than `keep` is an empty one, and sets `long` at once.
-    """
-
-    def __init__(self, keep: int) -> None:
-        self.words: list[bytes] = []
-        self.long = False
-        self._keep = keep
-        self._line = b""
-        self._word = bytearray()
-        self._size = 0
-        self._coming = 0
-        self._missing: list[int] = []
-
-    def feed(self, data: bytes) -> Iterator[tuple[int, list[bytes]]]:
-        """The place behind each message that ends in this chunk, with its words."""
-        at = 0
-        while at < len(data):
-            if self._coming:
-                at, complete = self._string(data, at)
-            else:
-                end = data.find(b"\n", at) + 1
-                if not end:
-                    self._line += data[at:]
-                    return
-                complete = self._header(self._line + data[at:end])
-                self._line, at = b"", end
-            if complete and self._closes():
-                words, self.words, self.long = self.words, [], False
-                yield at, words
-
-    def _header(self, line: bytes) -> bool:
-        kind, rest = line[:1], line[1:-2]
-        if kind in (b"+", b"-", b":"):
-            self.words.append(rest)
-        elif kind == b"$" and int(rest) >= 0:
-            self._size = int(rest)
-            self._coming = self._size + 2
-            self.long = self.long or self._size > self._keep
-            return False
-        elif kind == b"*" and int(rest) > 0:
-            self._missing.append(int(rest))
-            return False
-        elif kind not in (b"$", b"*"):
-            raise ValueError(f"this is not RESP2 (does the client speak protocol 3?): {line[:80]!r}")
-        return True
-
-    def _string(self, data: bytes, at: int) -> tuple[int, bool]:
-        piece = data[at : at + self._coming]
-        self._coming -= len(piece)
-        if self._size <= self._keep:
-            self._word += piece
-        if not self._coming:
-            self.words.append(bytes(self._word[: self._size]))
-            self._word.clear()
-        return at + len(piece), not self._coming
-
-    def _closes(self) -> bool:
-        while self._missing:
-            self._missing[-1] -= 1
-            if self._missing[-1]:
-                return False
-            self._missing.pop()
-        return True
-
-
-class Fault:
-    """A fault that waits for its moment. `struck` counts how often it came: a test asserts that it did."""
-
-    def __init__(self, kind: Kind, *, reset: bool = False) -> None:
-        self.kind: Final = kind
-        self.reset: Final = reset
-        self.struck = 0
-        self._happened = threading.Event()
-
-    def wait(self, seconds: float = _PATIENCE_S) -> bool:
-        """Wait until it came for the first time."""
-        return self._happened.wait(seconds)
-
-    def strike(self) -> None:
-        """Note that it came."""
-        self.struck += 1
-        self._happened.set()
-
-
-class CommandFault(Fault):
-    """A fault at certain commands: so many times, from the n-th on that matches."""
-
-    def __init__(
-        self, kind: Kind, match: Match, nth: int, times: int, *, reset: bool = False, after: float | None = None
-    ) -> None:
-        super().__init__(kind, reset=reset)
-        self.after: Final = after
-        self._match = match
-        self._before = nth - 1
-        self._times = times
-
-    def meets(self, words: list[bytes], *, doomed: bool) -> bool:
-        """Whether it is this command's turn. Counts; spends nothing on a reply that is `doomed` to be lost anyway."""
-        if not self._times or not self._matches(words):
-            return False
-        if self._before:
-            self._before -= 1
-            return False
-        if doomed and self.kind in {"drop_reply", "swallow_reply"}:
-            return False
-        self._times -= 1
-        return True
-
-    def _matches(self, words: list[bytes]) -> bool:
-        match self._match:
-            case None:
-                return True
-            case bytes(word):
-                name = words[0].upper()
-                return name == word.upper() or (name in _SCRIPTS and any(word in argument for argument in words[1:]))
-            case predicate:
-                return predicate(words)
-
-
-class ByteFault(Fault):
-    """A cut behind a byte of one direction: of the whole proxy, or of one connection."""
-
-    def __init__(self, position: int, direction: Direction, connection: int | None, *, reset: bool) -> None:
-        super().__init__("cut_after_bytes", reset=reset)
-        self.position: Final = position
-        self.direction: Final = direction
-        self.connection: Final = connection
-
-
-class _End(asyncio.Protocol):
-    """One socket of a link. What it receives leaves by its twin, in order, perhaps late."""
-
-    twin: "_End"
-
-    def __init__(self, link: "_Link", direction: Direction, keep: int) -> None:
-        self.link = link
-        self.direction: Direction = direction
-        self.frames = Frames(keep)
-        self.transport: asyncio.Transport | None = None
-        self.lost = False
-        self.stopped = False
-        self.passed = 0
-        self._full = False
-        self._ended = False
-        self._waiting: deque[tuple[float, int, Callable[[], object]]] = deque()
-        self._waiting_bytes = 0
-        self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-
-    # --- what the loop says ---
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        if self.link.over:
-            self.finish(reset=True)
-        else:
-            self.twin.hurry()
-
-    def data_received(self, data: bytes) -> None:
-        if not (self.stopped or self.link.silent):
-            self.read(data)
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        self.send(self.ended)
-        return not self.link.over
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.lost = True
-        self.send(partial(self.link.cut, reset=exc is not None))
-        self.link.leave()
-
-    def pause_writing(self) -> None:
-        self._full = True
-        self.twin.balance()
-
-    def resume_writing(self) -> None:
-        self._full = False
-        self.twin.balance()
-
-    def read(self, data: bytes) -> None:
-        """Look at what came; send on what may pass."""
-        raise NotImplementedError
-
-    def ended(self) -> None:
-        """The peer has said its last."""
-        raise NotImplementedError
-
-    # --- sending on ---
-
-    def pass_on(self, data: bytes | bytearray) -> None:
-        """Bytes for the twin, in their turn."""
-        if data:
-            self.send(partial(self._deliver, bytes(data)), len(data))
-
-    def send(self, act: Callable[[], object], size: int = 0) -> None:
-        """Do this in its turn: after what waits, and after the latency. Never if nothing passes any more."""
-        if self.link.silent:
-            return
-        self._due = max(self._due, self.link.proxy.loop.time() + self.link.proxy.delay())
-        self._waiting.append((self._due, size, act))
-        self._waiting_bytes += size
-        self.hurry()
-
-    def hurry(self) -> None:
-        """Do all that is due."""
-        proxy = self.link.proxy
-        while self._waiting and not proxy.held and self.twin.transport is not None:
-            due, size, act = self._waiting[0]
-            if due > proxy.loop.time():
-                if self._timer is None:
-                    self._timer = proxy.loop.call_at(due, self._ring)
-                break
-            self._waiting.popleft()
-            self._waiting_bytes -= size
-            act()
-        self.balance()
-
-    def _ring(self) -> None:
-        self._timer = None
-        self.hurry()
-
-    def at_once(self) -> None:
-        """Wait no longer than for what is held."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._due = 0.0
-        self._waiting = deque((0.0, size, act) for _, size, act in self._waiting)
-        self.hurry()
-
-    def balance(self) -> None:
-        """Read no faster than the twin writes."""
-        if self.transport is None:
-            return
-        if (self.twin._full or self._waiting_bytes > _WAITING_BYTES) and not self.link.silent:
-            self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()
-
-    def _deliver(self, data: bytes) -> None:
-        proxy = self.link.proxy
-        fault, most = proxy.byte_fault(self, len(data))
-        # All is counted before it is sent: whoever has the bytes finds them counted.
-        self.passed += most
-        proxy.bytes_seen[self.direction] += most
-        if fault is not None:
-            fault.strike()
-        cast(asyncio.Transport, self.twin.transport).write(data[:most])
-        if fault is not None:
-            self.link.cut(reset=fault.reset)
-
-    # --- the end ---
-
-    def forget(self) -> None:
-        """Lose what waits."""
-        self._waiting.clear()
-        self._waiting_bytes = 0
-
-    def half_close(self) -> None:
-        """Say the last to the peer, and go on reading."""
-        try:
-            cast(asyncio.Transport, self.transport).write_eof()
-        except OSError:
-            cast(asyncio.Transport, self.transport).abort()  # the peer was quicker
-
-    def finish(self, *, reset: bool) -> None:
-        """Close this socket: with a reset, or with an end behind all that was sent."""
-        self.forget()
-        if self.transport is None or self.lost:
-            return
-        if reset:
-            with suppress(OSError):
-                self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
-            self.transport.abort()
-        elif self._ended:
-            self.transport.close()
-        else:
-            # A close with bytes unread is a reset, which overtakes what is on its way. So the peer closes first.
-            self.half_close()
-            self.transport.resume_reading()
-            self.link.proxy.loop.call_later(_GRACE_S, self.transport.abort)
-
-
-class _ClientEnd(_End):
-    """Here commands come in. Each is held until it is whole, so that one cut before has no byte at the server."""
-
-    def __init__(self, link: "_Link") -> None:
-        super().__init__(link, "to_server", WHOLE_BYTES)
-        self._held = bytearray()
-        self._decided = False
-
-    def read(self, data: bytes) -> None:
-        out = bytearray()
-        start = 0
-        for end, words in self.frames.feed(data):
-            if not self._decided and self._is_cut(words, out):
-                return
-            out += self._held + data[start:end]
-            self._held.clear()
-            self._decided = False
-            start = end
-        self._held += data[start:]
-        if self.frames.long:
-            if not self._decided and self._is_cut(self.frames.words, out):
-                return
-            self._decided = True
-            out += self._held
-            self._held.clear()
-        self.pass_on(out)
-
-    def _is_cut(self, words: list[bytes], before: bytearray) -> bool:
-        fault = self.link.decide(words)
-        if fault is not None:
-            self.stopped = True
-            self.pass_on(before)
-            self.send(partial(self.link.strike, fault))
-        return fault is not None or self.link.silent
-
-    def ended(self) -> None:
-        self.twin.half_close()
-
-
-class _ServerEnd(_End):
-    """Here replies come in: one for each command, beside what a subscriber is sent unasked."""
-
-    def __init__(self, link: "_Link") -> None:
-        super().__init__(link, "to_client", _HEAD_BYTES)
-        self._unsure = bytearray()
-
-    def read(self, data: bytes) -> None:
-        expected, subscribed = self.link.expected, self.link.subscribed
-        out = bytearray()
-        start = 0
-        for end, words in self.frames.feed(data):
-            piece = data[start:end]
-            start = end
-            if subscribed and words and words[0] in _MESSAGES:
-                out += self._unsure + piece
-                self._unsure.clear()
-                continue
-            fault = expected.popleft() if expected else None
-            if fault is not None:
-                self.stopped = True
-                self.pass_on(out)
-                self.send(partial(self.link.strike, fault))
-                return
-            out += piece
-        if not expected or expected[0] is None:
-            out += data[start:]
-        elif subscribed:
-            self._unsure += data[start:]  # not a reply perhaps, but a message
-        self.pass_on(out)
-
-    def ended(self) -> None:
-        self.link.cut()
-
-
-class _Link:
-    """One connection through the proxy: two ends, and which replies are still to come."""
-
-    def __init__(self, proxy: "Proxy", number: int, *, deaf: bool) -> None:
-        self.proxy = proxy
-        self.number = number
-        self.deaf = deaf
-        self.over = False
-        self.subscribed = False
-        self._doomed = False
-        self.expected: deque[CommandFault | None] = deque()
-        self.client, self.server = _ClientEnd(self), _ServerEnd(self)
-        self.client.twin, self.server.twin = self.server, self.client
-        self._taking: asyncio.Task[object] | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._on_the_way = False
-
-    @property
-    def silent(self) -> bool:
-        """Nothing passes any more."""
-        return self.over or self.deaf
-
-    def take(self, client: socket.socket) -> None:
-        """Take in a client."""
-        loop = self.proxy.loop
-        self._taking = loop.create_task(loop.connect_accepted_socket(lambda: self.client, client))
-
-    def connect(self) -> None:
-        """Connect to the server, if that was not done yet."""
-        if self._connecting is None and not self.silent:
-            self._on_the_way = True
-            self._connecting = self.proxy.loop.create_task(self._connect())
-
-    async def _connect(self) -> None:
-        try:
-            await self.proxy.loop.create_connection(lambda: self.server, _HOST, self.proxy.target_port)
-        except OSError:
-            self.cut(reset=True)
-        self._on_the_way = False
-        self.leave()
-
-    def decide(self, words: list[bytes]) -> CommandFault | None:
-        """The fault that keeps a command from the server; or None: it passes, and its reply is awaited."""
-        at_reply = None
-        for fault in self.proxy.met(words, doomed=self._doomed):
-            match fault.kind:
-                case "cut_before":
-                    return fault
-                case "duplicate":
-                    self.proxy.copy(fault, words, whole=not self.client.frames.long)
-                case _:
-                    at_reply = at_reply or fault
-        if self.silent:  # a predicate saw to that
-            return None
-        self._doomed = self._doomed or at_reply is not None
-        self.proxy.note(self.number, words)
-        self.expected.append(at_reply)
-        if words[0].upper().endswith(b"SUBSCRIBE"):
-            self.subscribed = True
-            self.expected.extend([None] * (len(words) - 2))  # one reply for each channel
-        return None
-
-    def strike(self, fault: Fault) -> None:
-        """Let a fault happen here and now."""
-        fault.strike()
-        if fault.kind != "swallow_reply":
-            self.cut(reset=fault.reset)
-
-    def cut(self, *, reset: bool = False) -> None:
-        """Close both sides."""
-        if not self.over or reset:
-            self.over = True
-            self.client.finish(reset=reset)
-            self.server.finish(reset=reset)
-
-    def go_deaf(self) -> None:
-        """Stay open and pass nothing, for good; what is on its way is lost."""
-        self.deaf = True
-        for end in (self.client, self.server):
-            end.forget()
-            end.balance()
-
-    def leave(self) -> None:
-        """Be forgotten when both sockets are closed."""
-        if self.client.lost and (self.server.lost or (self.server.transport is None and not self._on_the_way)):
-            self.proxy.links.discard(self)
 
 
 class Proxy:
@@ -498,7 +37,7 @@ class Proxy:
         self.commands: list[tuple[int, list[bytes]]] = []
         self.bytes_seen: dict[Direction, int] = {"to_server": 0, "to_client": 0}
         self.connections = 0
-        self.links: set[_Link] = set()
+        self.links: set[Link] = set()
         self.held = False
         self.delay: Callable[[], float] = _no_delay
         self.loop: asyncio.AbstractEventLoop
@@ -514,7 +53,7 @@ class Proxy:
 
     def url(self, scheme: str = "redis") -> str:
         """Where clients connect."""
-        return f"{scheme}://{_HOST}:{self.port}"
+        return f"{scheme}://{HOST}:{self.port}"
 
     # --- faults at commands; nth and times count the matching commands from now on ---
 
@@ -651,7 +190,7 @@ class Proxy:
         else:
             self.loop.call_later(fault.after, self.loop.run_in_executor, None, self._try, fault, command)
 
-    def byte_fault(self, end: _End, size: int) -> tuple[ByteFault | None, int]:
+    def byte_fault(self, end: End, size: int) -> tuple[ByteFault | None, int]:
         """The fault that cuts within the next bytes of an end, if one does; how many of them pass."""
         first: tuple[ByteFault | None, int] = (None, size)
         for fault in self._byte_faults:
@@ -677,12 +216,12 @@ class Proxy:
                 done.set_exception(error)
 
         self.loop.call_soon_threadsafe(run)
-        return done.result(_PATIENCE_S)
+        return done.result(PATIENCE_S)
 
-    def _open(self) -> list[_Link]:
+    def _open(self) -> list[Link]:
         return sorted((link for link in self.links if not link.over), key=lambda link: link.number)
 
-    def _cut(self, links: list[_Link], reset: bool) -> int:
+    def _cut(self, links: list[Link], reset: bool) -> int:
         for link in links:
             link.cut(reset=reset)
         return len(links)
@@ -718,7 +257,7 @@ class Proxy:
 
     def _ask(self, fault: CommandFault, command: bytes) -> bytes:
         frames, reply = Frames(0), b""
-        with socket.create_connection((_HOST, self.target_port), timeout=_PATIENCE_S) as server:
+        with socket.create_connection((HOST, self.target_port), timeout=PATIENCE_S) as server:
             server.sendall(command)
             while chunk := server.recv(1 << 16):
                 reply += chunk
@@ -737,7 +276,7 @@ class Proxy:
         ready: Future[None] = Future()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._live(ready)), name=f"proxy {self.port}")
         self._thread.start()
-        ready.result(_PATIENCE_S)
+        ready.result(PATIENCE_S)
         return self
 
     def __exit__(
@@ -762,7 +301,7 @@ class Proxy:
         await self._leaving.wait()
         self._no_longer_listen()
         self._cut(list(self.links), reset=True)
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(PATIENCE_S):
             while self.links:
                 await asyncio.sleep(0.001)
 
@@ -783,7 +322,7 @@ class Proxy:
         with suppress(BlockingIOError, ConnectionAbortedError):
             client, _ = self._listener.accept()
             self.connections += 1
-            link = _Link(self, self.connections, deaf=self._frozen)
+            link = Link(self, self.connections, deaf=self._frozen)
             self.links.add(link)
             link.take(client)
             if not self.held:
@@ -805,5 +344,5 @@ def _bound(port: int) -> socket.socket:
     place = socket.socket()
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    place.bind((_HOST, port))
+    place.bind((HOST, port))
     return place

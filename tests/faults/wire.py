@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
-from tests.faults.proxy import Fault, Proxy
+from tests.faults.proxy import Proxy
+from tests.faults.proxy_faults import Fault
 
 T = TypeVar("T")
 

@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import threading
+import weakref
 
 import uvloop
 
@@ -29,6 +30,7 @@ def sync_ids() -> list[int]:
 
 
 def child(theirs: list[int]) -> None:
+    links = [weakref.ref(link) for link in connections._threads._idle]
     found: set[int] = set()
     threads = [threading.Thread(target=lambda: found.update(sync_ids())) for _ in range(4)]
     for thread in threads:
@@ -36,7 +38,8 @@ def child(theirs: list[int]) -> None:
     for thread in threads:
         thread.join()
     found.update(run(ids()))
-    gc.collect()  # the parent's connections must not be finalised here
+    gc.collect()
+    assert links and all(link() is not None for link in links), "a connection of the parent was finalised here"
     assert found.isdisjoint(theirs), (found, theirs)
     connections.close_sync()
     print("the child is done", flush=True)

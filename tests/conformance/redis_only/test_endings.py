@@ -13,6 +13,7 @@ from tests.servers import Server as Running
 from tests.servers import start
 
 from surefoot.brokers.bells import Bells
+from surefoot.brokers.redis import endings as endings_module
 from surefoot.brokers.redis.connection import Connections
 from surefoot.brokers.redis.endings import Endings
 from surefoot.core.errors import StoreUnsuitable
@@ -251,7 +252,10 @@ async def test_closing_lets_everybody_go_and_leaves_no_task(watcher: Watcher, ru
     await eventually(lambda: not ours(running) and asyncio.all_tasks() <= before)
 
 
-async def test_closing_lets_those_go_who_are_not_yet_subscribed(opened: Make, running: Running) -> None:
+async def test_closing_lets_those_go_who_are_not_yet_subscribed(
+    opened: Make, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endings_module, "_AWAY_S", 3 * LONG)
     watcher = Watcher(opened(at(running.port)))
     running.freeze()
     try:

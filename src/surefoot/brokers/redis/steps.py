@@ -6,7 +6,7 @@ from typing import Any, TypeAlias, TypeVar
 from redis.exceptions import RedisError
 
 from surefoot.brokers.redis.server import Command
-from surefoot.core.errors import SurefootError
+from surefoot.core.errors import StoreError, SurefootError
 
 T = TypeVar("T")
 
@@ -29,6 +29,8 @@ def in_step(parts: Sequence[Steps[Any]]) -> Steps[list[Any]]:
             answers[place] = end.value
         except (RedisError, SurefootError) as met:
             answers[place] = met
+        except ValueError as met:  # msgspec's are ValueErrors too
+            answers[place] = StoreError(f"the store holds what cannot be read, and somebody else wrote: {met}")
 
     for place in range(len(parts)):
         advance(place, None)

@@ -18,6 +18,9 @@ end
 -- All that is told of the jobs in hand, the recovered first.
 local function told(recovered)
   local jobs = {}
+  if #ids == 0 then
+    return jobs
+  end
   local counts = redis.call('EXISTS', KEYS.counts) == 1
     and gather(ids, function(...) return redis.call('HMGET', KEYS.counts, ...) end) or {}
   local notes = redis.call('EXISTS', KEYS.notes) == 1
