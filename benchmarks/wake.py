@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,8 @@ from tests import servers  # noqa: E402  # run as a file, the tests are not on t
 
 from surefoot import Queue, Worker, current_job  # noqa: E402
 
+LEAD_MS = 6_000
+"""How long before the first delayed job is due: all of them are enqueued by then."""
 SECONDS = 20
 """Over how long the jobs are spread."""
 
@@ -66,9 +69,9 @@ def measure(file: Path, jobs: int) -> None:
     producer = Queue(os.environ["WAKE_URL"], name="wake")
     task = producer.by_name("late")
     now = time.time() * 1000
-    dues = [now + 1000 + random.uniform(0, SECONDS * 1000) for _ in range(jobs)]
+    dues = [now + LEAD_MS + random.uniform(0, SECONDS * 1000) for _ in range(jobs)]
     for due_ms in dues:
-        task.options(delay=max(0, due_ms / 1000 - time.time())).enqueue_sync(due_ms=due_ms)
+        task.options(at=datetime.fromtimestamp(due_ms / 1000, UTC)).enqueue_sync(due_ms=due_ms)
     told("delayed jobs, after their time", read(file, jobs))
     start = time.monotonic()
     for place in range(jobs):

@@ -97,7 +97,7 @@ def test_servers_are_read_too(url: str, hosts: str, path: str) -> None:
             "cannot read the URL 'redis://cache?synchronous=full': there is no option 'synchronous'; known: namespace, "
             "timeout.",
         ),
-        ("redis://cache:port", "cannot read the URL 'redis://cache:port': its port is not a number from 1 to 65535."),
+        ("redis://cache:port", "cannot read the URL 'redis://cache:***': its port is not a number from 1 to 65535."),
         (
             "redis://cache/jobs",
             "cannot read the URL 'redis://cache/jobs': 'jobs' is not a database; give its number, 0 on most servers.",
@@ -143,6 +143,12 @@ def test_what_cannot_be_read_is_told_with_the_way_out(url: str, sentence: str) -
         "user:secret@cache:6379",
         "redis://cache?password=secret",
         "redis+sentinel://user:secret@h1:26379,h2:26379/mymaster/0",
+        "redis://secret@cache/0",
+        "redis://cache?pasword=secret",
+        "redis://:secreth/0",
+        "redis://:sec\nsecret@cache",
+        "redis://:sec[secret@cache",
+        "redis://[::1:secret@cache",
     ],
 )
 def test_S6_a_password_is_never_shown(url: str) -> None:
@@ -152,6 +158,17 @@ def test_S6_a_password_is_never_shown(url: str) -> None:
     except ConfigError as refusal:
         told = str(refusal)
     assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://cache:6379/0?timeout=3&namespace=shop", "redis://[::1]:6379/0", "unix:///run/redis.sock?db=0",
+        "redis+sentinel://h1:26379,h2:26379/mymaster/0", "valkey://cache",
+    ],
+)  # fmt: skip
+def test_a_url_without_a_password_is_shown_as_it_is(url: str) -> None:
+    assert shown(url) == url
 
 
 def test_a_path_with_an_at_sign_is_shown_as_it_is() -> None:

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from typing import Final, Literal, TypeAlias
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -28,8 +28,9 @@ _SCHEMES: Final = (
 _KEYS: Final = ("namespace", "timeout")
 _FILE_KEYS: Final = (*_KEYS, "synchronous", "busy_timeout")
 _SOCKET_KEYS: Final = (*_KEYS, "db")
-# Rather too much than too little: everything from the first colon behind the slashes to the last @.
-_PASSWORD: Final = re.compile(r"(^|(?<=//))([^/?#@:]*):(?!//).*@|(?<=password=)[^&]*", re.IGNORECASE)
+# What stands where a port should, and the value of every option that is none of ours, may be a password.
+_NO_PORT: Final = re.compile(r"((?:^|,)[^][/?#:,]*):(?!\d*(?:[,/?#]|$))[^/?#,]*", re.DOTALL)
+_NO_OPTION: Final = re.compile(r"([?&])(?!(?:namespace|timeout|synchronous|busy_timeout|db)=)([^=&]*)=[^&]*", re.DOTALL)
 
 Synchronous: TypeAlias = Literal["full", "normal"]
 
@@ -53,7 +54,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 def parse(url: str) -> Address:
     """Read a URL; ConfigError with the way out for one that cannot be read."""
     scheme = _scheme(url)
-    parts = urlsplit(url)
+    parts = _parts(url)
     words = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = _FILE_KEYS if scheme == "sqlite" else _SOCKET_KEYS if scheme == "unix" else _KEYS
     for word in words:
@@ -79,8 +80,17 @@ def parse(url: str) -> Address:
 
 
 def shown(url: str) -> str:
-    """The URL as messages may show it: without its password."""
-    return _PASSWORD.sub(lambda found: "***" if found[2] is None else f"{found[2]}:***@", url)
+    """The URL as messages may show it: without its password, also where that stands in the wrong place."""
+    if url.startswith("sqlite:"):
+        return url
+    head, slashes, rest = url.partition("//") if "//" in url else ("", "", url)
+    login, at, place = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")  # rather too much than too little
+    if at:
+        user, colon, _ = login.partition(":")
+        at = f"{user}:***@" if colon else "***@"
+    if slashes:
+        place = _NO_PORT.sub(r"\1:***", place)
+    return head + slashes + at + _NO_OPTION.sub(r"\1\2=***", place)
 
 
 _brokers: Final[dict[object, tuple[Address, Broker]]] = {}
@@ -154,7 +164,7 @@ class _Login(msgspec.Struct, frozen=True, kw_only=True):
 
 def _login(url: str) -> _Login:
     """What a URL of one server says; ConfigError for a port or a database that is none."""
-    parts = urlsplit(url)
+    parts = _parts(url)
     scheme = parts.scheme
     words = dict(parse_qsl(parts.query, keep_blank_values=True))
     try:
@@ -191,6 +201,13 @@ def _scheme(url: str) -> str:
     raise ConfigError(
         f"cannot read the URL '{scheme}://...': surefoot stores jobs in sqlite, redis or valkey{_ended(hint)}"
     )
+
+
+def _parts(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise _unreadable(url, "its host cannot be read; in a password write [ as %5B and ] as %5D.") from None
 
 
 def _file(url: str, host: str, path: str) -> str:

@@ -165,6 +165,9 @@ def _unknown(verbs: Sequence[Verb[Any]], address: str, seconds: float) -> Outcom
     )
 
 
+_NOBODY_THERE: Final = ("(connection refused)", "(no such file or directory)", "(no answer)")
+
+
 def _unavailable(trouble: Exception, verbs: Sequence[Verb[Any]], address: str) -> StoreUnavailable:
     """What the broker said, if it was a whole sentence; else with what became of the call."""
     said = str(trouble)
@@ -173,5 +176,5 @@ def _unavailable(trouble: Exception, verbs: Sequence[Verb[Any]], address: str) -
     jobs = len(put_ids(verbs))
     fate = "the job was not accepted" if jobs == 1 else "the jobs were not accepted" if jobs else "nothing was done"
     head = said if said.startswith("cannot reach") else f"cannot reach {address} ({said or 'no answer'})"
-    advice = "" if address.startswith("sqlite") else " Is the server running?"
+    advice = " Is the server running?" if head.endswith(_NOBODY_THERE) else ""
     return StoreUnavailable(f"{head}; {fate}.{advice}")

@@ -238,6 +238,18 @@ async def test_a_cancelled_wait_leaves_no_read_open(worker: Worker, fresh: Runni
     assert await worker.waits()
 
 
+async def test_a_wait_that_is_cancelled_twice_leaves_no_read_open(worker: Worker, fresh: Running) -> None:
+    for n in range(8):
+        waits = worker.begins()
+        await eventually(lambda: blocked(fresh) == 1)
+        waits.cancel()
+        for _ in range(n):
+            await asyncio.sleep(0)
+        assert await ended(waits) is None
+        await eventually(lambda: blocked(fresh) == 0)
+    assert said(fresh)["client|id"] == 1
+
+
 async def test_a_cancelled_wait_leaves_the_others_their_read(worker: Worker, fresh: Running) -> None:
     one, other = worker.begins(listener=Listener()), worker.begins()
     await eventually(lambda: blocked(fresh) == 1)
@@ -434,6 +446,24 @@ async def test_closing_lets_everybody_go_and_leaves_no_task(worker: Worker, fres
     await eventually(lambda: not ours(fresh))
     ring(fresh)
     assert await worker.waits()
+
+
+async def test_closing_before_a_read_has_begun(worker: Worker, fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_module, "_LATE_S", 3 * LONG)
+    for steps in range(6):
+        assert not await worker.waits(seconds=0)
+        before = asyncio.all_tasks()
+        waits = worker.begins()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await worker.connections.close()
+        if steps:
+            assert not await waits
+        else:  # it began after the close
+            await ended(waits)
+        assert asyncio.all_tasks() <= before
+        await worker.connections.close()
+    await eventually(lambda: not ours(fresh))
 
 
 async def test_closing_from_another_thread_lets_everybody_go(worker: Worker, fresh: Running) -> None:

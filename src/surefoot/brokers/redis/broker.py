@@ -1,6 +1,8 @@
 """RedisBroker: one store on a Redis or Valkey server, as everybody else sees it. No rule of the queue lives here."""
 
 import asyncio
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -70,17 +72,34 @@ _LATER: Final = ("BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
 """First words of error replies to a command that the server will execute a little later."""
 
 
+_forking: Final = threading.Lock()
+_parents: Final[list[object]] = []
+
+
 class RedisBroker:
     """Opens at first use; usable again after a close. A forked child gets connections of its own."""
 
     def __init__(self, server: Server, *, understands: int = UNDERSTANDS) -> None:
         self.server: Final = server
-        self._scripts = scripts(understands)
-        self._connections = Connections(server)
+        self._understands = understands
+        self._fresh()
+
+    def _fresh(self) -> None:
+        self._pid = os.getpid()
+        self._scripts = scripts(self._understands)
+        self._connections = Connections(self.server)
         self._bells = Bells()
         self._waiting = Waiting(self._connections, self._bells)
         self._endings = Endings(self._connections, self._bells)
         self._facts: Facts | None = None
+
+    def _same_process(self) -> None:
+        """In a forked child: connections and waiters are the parent's. They are kept and never used, not closed."""
+        if self._pid != os.getpid():
+            with _forking:
+                if self._pid != os.getpid():
+                    _parents.append((self._connections, self._waiting, self._endings))
+                    self._fresh()
 
     @property
     def address(self) -> str:
@@ -92,8 +111,7 @@ class RedisBroker:
     async def run(self, call: Call) -> list[Any]:
         """One call from the running loop: one pipeline."""
         counted(call)
-        if self._facts is None:
-            await self.facts()
+        await self.facts()
         steps = self._steps(call)
         try:
             commands = next(steps)
@@ -108,6 +126,7 @@ class RedisBroker:
     def run_sync(self, call: Call, *, urgent: bool = False) -> list[Any]:
         """The same from any thread, blocking it."""
         counted(call)
+        self._same_process()
         if self._facts is None:
             self._facts = gate.judge(self.server, self._connections.send_sync(*gate.QUESTIONS, urgent=urgent))
         steps = self._steps(call)
@@ -123,6 +142,7 @@ class RedisBroker:
 
     async def facts(self) -> Facts:
         """What the server says of itself."""
+        self._same_process()
         if self._facts is None:
             self._facts = gate.judge(self.server, await self._connections.send(*gate.QUESTIONS))
         return self._facts
@@ -177,18 +197,22 @@ class RedisBroker:
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
         """Wait for a token of any of these queues in one blocked read a queue."""
+        self._same_process()
         return await self._waiting.wait(queues, seconds, asyncio.get_running_loop() if listener is None else listener)
 
     async def ended(self, queue: str, id: str, seconds: float) -> None:
         """Wait for a message that this job is over."""
+        self._same_process()
         await self._endings.ended(queue, id, seconds)
 
     # --- closing ---
 
     async def close(self) -> None:
         """Close connections of the running loop."""
+        self._same_process()
         await self._connections.close()
 
     def close_sync(self) -> None:
         """Close everything that can be closed from here; a later call opens again."""
+        self._same_process()
         self._connections.close_sync()

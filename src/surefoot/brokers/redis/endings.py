@@ -115,7 +115,7 @@ class _Subscription:
             if self._apart is not None:
                 with contextlib.suppress(NoAnswer):  # the task meets the same trouble
                     await self._apart.say(("SUBSCRIBE", name))
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._serve())
         await asyncio.wait({channel.confirmed}, timeout=seconds)
 

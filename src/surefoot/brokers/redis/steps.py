@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
+from msgspec import MsgspecError
 from redis.exceptions import RedisError
 
 from surefoot.brokers.redis.server import Command
@@ -29,7 +30,7 @@ def in_step(parts: Sequence[Steps[Any]]) -> Steps[list[Any]]:
             answers[place] = end.value
         except (RedisError, SurefootError) as met:
             answers[place] = met
-        except ValueError as met:  # msgspec's are ValueErrors too
+        except (ValueError, MsgspecError) as met:
             answers[place] = StoreError(f"the store holds what cannot be read, and somebody else wrote: {met}")
 
     for place in range(len(parts)):

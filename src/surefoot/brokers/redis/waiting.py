@@ -48,9 +48,10 @@ class Waiting:
         try:
             await self._bells.sleep(queues, seconds, listener, waiter.waker)
         finally:
-            for read in reads:
-                read.leave(waiter)
-            await asyncio.gather(*[read.quiet() for read in reads])
+            # They go on whatever becomes of this wait: it may be cancelled a second time.
+            endings = {ending for read in reads if (ending := read.leave(waiter)) is not None}
+            if endings:
+                await asyncio.wait(endings)
         if self._bells.take(queues, listener):  # the last step, so that no cancellation comes between it and the answer
             return True
         if waiter.trouble is not None:
@@ -112,38 +113,33 @@ class _Read:
         self._apart: Apart | None = None
         self._client = 0
         self._blocked_until: float | None = None
-        self._unblocking: asyncio.Task[None] | None = None
+        self._ending: asyncio.Task[None] | None = None
 
     def join(self, waiter: _Waiter) -> None:
         """Somebody waits: have a read open."""
         self._waiters.add(waiter)
-        if self._task is None:
+        if self._task is None or self._task.done():
             self._open()
 
-    def leave(self, waiter: _Waiter) -> None:
-        """Somebody no longer waits."""
+    def leave(self, waiter: _Waiter) -> "asyncio.Task[None] | None":
+        """Somebody no longer waits. If it was the last one: what ends the read that is still open."""
         self._waiters.discard(waiter)
-
-    async def quiet(self) -> None:
-        """Return when no read is open, or somebody else waits on it."""
-        task, until = self._unwanted(), self._blocked_until
-        if task is not None and until is not None and until - clock.monotonic() <= _SOON_S:
-            await asyncio.wait({task}, timeout=_LATE_S)
-        if self._unwanted() is not None:
-            if self._unblocking is None or self._unblocking.done():
-                self._unblocking = asyncio.get_running_loop().create_task(self._unblock())
-            await asyncio.shield(self._unblocking)
+        if self._unwanted() is None:
+            return None
+        if self._ending is None or self._ending.done():
+            self._ending = asyncio.get_running_loop().create_task(self._end())
+        return self._ending
 
     def _unwanted(self) -> "asyncio.Task[None] | None":
-        """The open read, if nobody waits on it."""
-        return None if self._waiters else self._task
+        """The open read, if nobody waits on it. A task that was cancelled before its first step is not open."""
+        return None if self._waiters or self._task is None or self._task.done() else self._task
 
     async def close(self) -> None:
         """End the read, let everybody go, close the connection."""
         waiters, self._waiters = self._waiters, set()
         for waiter in waiters:
             waiter.wake()
-        tasks = {task for task in (self._task, self._unblocking) if task is not None}
+        tasks = {task for task in (self._task, self._ending) if task is not None}
         for task in tasks:
             task.cancel()
         if tasks:
@@ -215,12 +211,15 @@ class _Read:
         if apart is not None:
             await apart.close()
 
-    async def _unblock(self) -> None:
+    async def _end(self) -> None:
         """End a read that nobody waits on. If its connection were closed instead, the server might hand a token to it.
 
-        The server may hear of the read after it was asked to end it; then it is asked again. A read that is not yet
-        sent will not be.
+        One that ends by itself in a moment is waited for. The server may hear of a read after it was asked to end it;
+        then it is asked again. A read that is not yet sent will not be.
         """
+        task, until = self._unwanted(), self._blocked_until
+        if task is not None and until is not None and until - clock.monotonic() <= _SOON_S:
+            await asyncio.wait({task}, timeout=_LATE_S)
         with contextlib.suppress(TimeoutError, StoreError, NoAnswer):
             async with asyncio.timeout(_LATE_S):
                 while (task := self._unwanted()) is not None:
