@@ -84,7 +84,9 @@ def shown(url: str) -> str:
     if url.startswith("sqlite:"):
         return url
     head, slashes, rest = url.partition("//") if "//" in url else ("", "", url)
-    login, at, place = ("", "", rest) if rest.startswith("/") else rest.rpartition("@")  # rather too much than too little
+    login, at, place = (
+        ("", "", rest) if rest.startswith("/") else rest.rpartition("@")
+    )  # rather too much than too little
     if at:
         user, colon, _ = login.partition(":")
         at = f"{user}:***@" if colon else "***@"

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from redis import exceptions as told
-
 from surefoot.brokers.bells import Bells
 from surefoot.brokers.broker import (
     Amend,
@@ -24,11 +22,9 @@ from surefoot.brokers.broker import (
     Get,
     Move,
     NoAnswer,
-    NoRoom,
     Prune,
     Put,
     Queues,
-    Refused,
     Requeue,
     Settle,
     Stats,
@@ -41,12 +37,13 @@ from surefoot.brokers.redis.connection import Connections
 from surefoot.brokers.redis.endings import Endings
 from surefoot.brokers.redis.find import find
 from surefoot.brokers.redis.read import get, queues, stats
+from surefoot.brokers.redis.refusals import meaning
 from surefoot.brokers.redis.scripts import Script, scripts
 from surefoot.brokers.redis.server import Server
 from surefoot.brokers.redis.steps import Steps, in_step
 from surefoot.brokers.redis.waiting import Waiting
-from surefoot.core.errors import StoreError, StoreUnavailable, StoreUnsuitable, UsageError
-from surefoot.core.names import LAYOUT, UNDERSTANDS
+from surefoot.core.errors import StoreUnavailable
+from surefoot.core.names import UNDERSTANDS
 
 _WRITES: Final[Mapping[type[Any], tuple[str, Callable[[Script, Call, Any], Steps[Any]]]]] = MappingProxyType(
     {
@@ -68,10 +65,6 @@ _WRITES: Final[Mapping[type[Any], tuple[str, Callable[[Script, Call, Any], Steps
 _READS: Final[Mapping[type[Any], Callable[[Any, int | None], Steps[Any]]]] = MappingProxyType(
     {Get: get, Find: find, Stats: stats, Queues: queues}
 )
-_LATER: Final = ("BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
-"""First words of error replies to a command that the server will execute a little later."""
-
-
 _forking: Final = threading.Lock()
 _parents: Final[list[object]] = []
 
@@ -165,33 +158,11 @@ class RedisBroker:
     def _answered(self, call: Call, answers: list[Any]) -> list[Any]:
         for place, answer in enumerate(answers):
             if isinstance(answer, Exception):
-                answers[place] = self._in_words(call.verbs[place].queue, answer)
+                told = meaning(self.address, call.verbs[place].queue, answer)
+                if isinstance(told, NoAnswer | StoreUnavailable):
+                    raise told
+                answers[place] = told
         return answers
-
-    def _in_words(self, queue: str, met: Exception) -> Exception:
-        """What a verb is told instead of an error reply; raised if the whole call is to be said again."""
-        word, _, rest = str(met).partition(" ")
-        match met:
-            case StoreError() | UsageError():
-                return met
-            case told.OutOfMemoryError():
-                return NoRoom(
-                    f"{self.address} is full (maxmemory reached); nothing was stored. Make room, or raise it."
-                )
-            case told.ReadOnlyError():
-                raise StoreUnavailable(f"{self.address} takes no writes: it is a replica now.")
-            case told.NoPermissionError():
-                return StoreUnsuitable(f"{self.address} does not let this user do what surefoot needs: {met}.")
-        if word == "LAYOUT":
-            return StoreUnsuitable(
-                f"queue '{queue}' is written in layout {rest} and this release reads layout {LAYOUT}: "
-                "use the release that wrote it."
-            )
-        if word in ("CALLER", "STALE"):
-            return Refused(word)  # type: ignore[arg-type]
-        if word in _LATER or isinstance(met, told.ConnectionError | told.ClusterError):
-            raise NoAnswer(f"{self.address} is busy: {met}")
-        return StoreError(f"{self.address} refused a call: {met}")
 
     # --- waiting ---
 
