@@ -133,16 +133,20 @@ def claim(script: Script, call: Call, verb: Claim) -> Steps[Claimed]:
 
 
 def _claimed(token: str, reply: list[Any]) -> Claimed:
-    now, wait_ms, paused, found, parking, chores, orphans, recovered = reply
+    now, wait_ms, paused, ids, bodies, counts, notes, cancels, parking, chores, orphans, recovered = reply
     jobs = []
-    for at in range(0, len(found), 5):
-        id, body, counts, note, cancel = found[at : at + 5]
+    for place, (id, body) in enumerate(zip(ids, bodies, strict=True)):
         enqueued, _, envelope = body.partition(b"\n")
-        if counts is note is cancel is None:
-            jobs.append(Leased(id.decode(), token, int(enqueued), envelope))
+        if counts:
+            why = cancels[place] if cancels else None
+            jobs.append(
+                Leased(
+                    id.decode(), token, int(enqueued), envelope, counts_of(counts[place]), notes[place],
+                    None if why is None else why.decode(),
+                )
+            )  # fmt: skip
         else:
-            why = None if cancel is None else cancel.decode()
-            jobs.append(Leased(id.decode(), token, int(enqueued), envelope, counts_of(counts), note, why))
+            jobs.append(Leased(id.decode(), token, int(enqueued), envelope))
     lost = tuple([id.decode() for id in orphans])
     return Claimed(int(now), wait_ms, paused == 1, jobs, parking == 1, chores == 1, lost, recovered)
 

@@ -6,8 +6,8 @@
 -- ARGV.trust_ms    ms       the latest store time that the worker believes; 0: nothing is recovered
 -- ARGV.rest        text     parked reasons that the worker can serve
 -- uses: time drains house memory chunks enter wake traits park keys errors counts stats ended forget lease watch
--- returns: now, wait ms, paused (0, 1), jobs (5 each: id, body, counts, note, cancel reason; nil where there is none),
---          parking (0, 1), chores (0, 1), orphans, how many of the jobs were recovered
+-- returns: now, wait ms, paused (0, 1), ids, bodies, their counts, notes and cancel reasons (a list is empty if no job
+--          has any), parking (0, 1), chores (0, 1), orphans, how many of the jobs were recovered
 -- keeps: a job has one lease, named by one token; added to the new place before it leaves the old
 local want = tonumber(ARGV.want)
 
@@ -15,42 +15,37 @@ local function flag(holds)
   return holds and 1 or 0
 end
 
--- All that is told of the jobs in hand, the recovered first.
-local function told(recovered)
-  local jobs = {}
-  if #ids == 0 then
-    return jobs
+-- The answer. One look finds most jobs plain; a cancel request can only be met again.
+local function answered(wait, parking, chores, recovered, again)
+  local counts, notes, cancels = {}, {}, {}
+  if #ids > 0 and redis.call('EXISTS', KEYS.counts, KEYS.notes, KEYS.cancels) > 0 then
+    counts = gather(ids, function(...) return redis.call('HMGET', KEYS.counts, ...) end)
+    notes = gather(ids, function(...) return redis.call('HMGET', KEYS.notes, ...) end)
+    if again or recovered > 0 then
+      cancels = gather(ids, function(...) return redis.call('HMGET', KEYS.cancels, ...) end)
+    end
   end
-  local counts = redis.call('EXISTS', KEYS.counts) == 1
-    and gather(ids, function(...) return redis.call('HMGET', KEYS.counts, ...) end) or {}
-  local notes = redis.call('EXISTS', KEYS.notes) == 1
-    and gather(ids, function(...) return redis.call('HMGET', KEYS.notes, ...) end) or {}
-  for i, id in ipairs(ids) do
-    local cancel = i <= recovered and redis.call('HGET', KEYS.cancels, id)
-    local at = 5 * i - 4
-    jobs[at], jobs[at + 1], jobs[at + 2] = id, bodies[i], counts[i] or false
-    jobs[at + 3], jobs[at + 4] = notes[i] or false, cancel or false
-  end
-  return jobs
+  return {stamp, wait, flag(paused), ids, bodies, counts, notes, cancels, flag(parking), flag(chores), orphans, recovered}
 end
 
 -- Asked again: the jobs that this very claim still holds, and nothing else happens. The worker claims again at once.
 if answer then
-  local recovered, still = tonumber(string.match(answer, '^%d+')), 0
-  local place = 0
-  for kind, id in string.gmatch(answer, '\n([+-])([^\n]+)') do
-    place = place + 1
-    local record = kind == '+' and redis.call('HGET', KEYS.held, id)
-    if kind == '-' then
-      orphans[#orphans + 1] = id
+  local many, recovered, place, still = 0, 0, 0, 0
+  for line in string.gmatch(answer, '[^\n]+') do
+    local record = place > 0 and place <= many and redis.call('HGET', KEYS.held, line)
+    if place == 0 then
+      many, recovered = string.match(line, '^(%d+) (%d+)$')
+      many, recovered = tonumber(many), tonumber(recovered)
+    elseif place > many then
+      orphans[#orphans + 1] = line
     elseif record and string.sub(record, 1, #token + 1) == token .. ' ' then
-      ids[#ids + 1] = id
+      ids[#ids + 1] = line
       still = place <= recovered and #ids or still
     end
+    place = place + 1
   end
   bodies = gather(ids, function(...) return redis.call('HMGET', KEYS.jobs, ...) end)
-  local parking = redis.call('EXISTS', KEYS.parking) == 1
-  return {stamp, 1, flag(paused), told(#ids), flag(parking), 0, orphans, still}
+  return answered(1, redis.call('EXISTS', KEYS.parking) == 1, false, still, true)
 end
 
 -- 1. Leases that ended, as far as the worker believes the clock: each is a crash of whoever held it.
@@ -152,17 +147,12 @@ if redis.call('EXISTS', KEYS.pending, KEYS.scheduled, KEYS.leases, KEYS.parking)
 end
 local wait, new_watch = watch_or_sleep(#ids == want, due, ends)
 
-local lines = {text(recovered)}
-for _, id in ipairs(ids) do
-  lines[#lines + 1] = '+' .. id
-end
-for _, id in ipairs(orphans) do
-  lines[#lines + 1] = '-' .. id
-end
+-- What is remembered: how many jobs, how many of them were recovered, their ids, then the orphans'.
+local said = #ids .. ' ' .. recovered .. '\n' .. table.concat(ids, '\n') .. '\n' .. table.concat(orphans, '\n')
 if new_watch then
-  remember(table.concat(lines, '\n'), 'watch', new_watch)
+  remember(said, 'watch', new_watch)
 else
-  remember(table.concat(lines, '\n'))
+  remember(said)
 end
 if number % 64 == 0 then
   forget_over(10)
@@ -170,5 +160,4 @@ if number % 64 == 0 then
 end
 ended(orphans)
 count({recovered = lost > 0 and lost or nil, dead = #orphans > 0 and #orphans or nil})
-return {stamp, math.max(1, wait), flag(paused), told(recovered), flag(parking), flag(pruned < now - 60000), orphans,
-  recovered}
+return answered(math.max(1, wait), parking, pruned < now - 60000, recovered, false)

@@ -72,7 +72,7 @@ end
 local function apply(id, at, record)
   local to, when, keep_ms = ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4])
   local counter, line, said = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
-  local about = rare and traits_of(id) or {}
+  local about = rare and traits_of(id) or PLAIN
   local cancel = rare and WAITS[to] and redis.call('HGET', KEYS.cancels, id)
   local verdict = 'applied'
   if cancel then
@@ -115,10 +115,14 @@ local function leave_leases()
   forgotten, gone = {}, {}
 end
 
-local verdicts = {}
+local verdicts, token, holder = {}, nil, nil
 for i, id in ipairs(ids) do
-  local record, token, effects = held[id], ARGV[starts[i] + 1], tonumber(ARGV[starts[i] + 8])
-  if not record or string.sub(record, 1, #token + 1) ~= token .. ' ' then
+  local record, effects = held[id], tonumber(ARGV[starts[i] + 8])
+  if ARGV[starts[i] + 1] ~= token then -- most jobs of a batch come from one claim
+    token = ARGV[starts[i] + 1]
+    holder = token .. ' '
+  end
+  if not record or string.sub(record, 1, #holder) ~= holder then
     verdicts[i] = 'fenced'
   else
     held[id] = nil -- a second transition of this job comes too late

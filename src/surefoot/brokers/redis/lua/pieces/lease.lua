@@ -17,7 +17,7 @@ local function lease(jobs)
   local found = gather(wanted, function(...) return redis.call('HMGET', KEYS.jobs, ...) end)
   local traits = redis.call('EXISTS', KEYS.traits) == 1
     and gather(wanted, function(...) return redis.call('HMGET', KEYS.traits, ...) end) or {}
-  local ends = text(now + tonumber(ARGV.lease_ms))
+  local ends, holder, since = text(now + tonumber(ARGV.lease_ms)), token .. ' ', ' ' .. stamp
   for i, id in ipairs(wanted) do
     local rank, about = jobs[2 * i], traits_in(traits[i])
     local reason = newer(about)
@@ -33,7 +33,7 @@ local function lease(jobs)
       end
       ids[#ids + 1], bodies[#bodies + 1] = id, found[i]
       leases[#leases + 1], leases[#leases + 2] = ends, id
-      holds[#holds + 1], holds[#holds + 2] = id, token .. ' ' .. rank .. ' ' .. stamp
+      holds[#holds + 1], holds[#holds + 2] = id, holder .. rank .. since
     end
   end
   each(leases, function(...) redis.call('ZADD', KEYS.leases, ...) end)

@@ -1,7 +1,9 @@
 -- traits: what a job is besides plain, as it stands in the store; a plain one has none.
 -- KEYS.traits  hash  id -> JSON: priority, unique, unique_until, needs
+local PLAIN = {}
+
 local function traits_in(json)
-  return json and cjson.decode(json) or {}
+  return json and cjson.decode(json) or PLAIN
 end
 
 local function traits_of(id)
