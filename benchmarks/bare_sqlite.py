@@ -10,9 +10,11 @@ import queue
 import sqlite3
 import threading
 import time
+from collections.abc import Iterable
 from typing import Any
 
-import msgspec
+from benchmarks import bare_jobs
+from benchmarks.bare_jobs import Runner, envelope
 
 LEASE_MS = 10_000
 SCHEMA = """
@@ -31,26 +33,9 @@ RETURNING id, (SELECT envelope FROM envelopes e WHERE e.id = jobs.id)
 """
 
 
-class Envelope(msgspec.Struct, frozen=True):
-    """The job as the bare loop stores it."""
-
-    id: int
-    task: str
-    payload: msgspec.Raw
-    created_ms: int
-
-
-class Arguments(msgspec.Struct):
-    """The arguments of the benchmark's handler."""
-
-    n: int
-    to: str
-
-
-def envelope(id: int, n: int) -> tuple[int, bytes]:
-    """A job as bytes."""
-    payload = msgspec.Raw(msgspec.json.encode(Arguments(n, "user@example.com")))
-    return id, msgspec.json.encode(Envelope(id, "noop", payload, time.time_ns() // 1_000_000))
+def envelopes(numbers: Iterable[int]) -> list[tuple[int, bytes]]:
+    """Jobs as rows."""
+    return [(n, envelope(n, n)) for n in numbers]
 
 
 class Writer(threading.Thread):
@@ -115,72 +100,36 @@ def turn(connection: sqlite3.Connection, done: list[tuple[int, str]], free: int,
 
 async def drain(path: str, jobs: int, at_once: int) -> float:
     """Seconds from the first handler's start to the last one's end, with `jobs` no-op jobs already stored."""
-    loop = asyncio.get_running_loop()
     setup = open_file(path)
     setup.executescript(SCHEMA)
     for start in range(0, jobs, 500):
         setup.execute("BEGIN IMMEDIATE")
-        put(setup, [envelope(n, n) for n in range(start, min(start + 500, jobs))])
+        put(setup, envelopes(range(start, min(start + 500, jobs))))
         setup.execute("COMMIT")
     setup.close()
-    writer = Writer(path, loop)
+    writer = Writer(path, asyncio.get_running_loop())
     writer.start()
-    decode, load = msgspec.json.Decoder(Envelope).decode, msgspec.json.Decoder(Arguments).decode
-    done: list[tuple[int, str]] = []
-    times = [0.0, 0.0]
-    running = finished = 0
-    bell = asyncio.Event()
-    keep: set[asyncio.Task[None]] = set()
-
-    async def noop(n: int, to: str) -> None:
-        if not times[0]:
-            times[0] = time.perf_counter()
-
-    async def job(id: int, body: bytes, token: str) -> None:
-        nonlocal running
-        arguments = load(decode(body).payload)
-        await noop(n=arguments.n, to=arguments.to)
-        done.append((id, token))
-        running -= 1
-        bell.set()
-
+    runner: Runner[int] = Runner()
+    finished = 0
     while finished < jobs:
-        bell.clear()
-        batch, done = done, []
-        free, token = at_once - running, os.urandom(8).hex()
-        claimed = await writer.ask(turn, batch, free, token)
+        runner.bell.clear()
+        batch, runner.done = runner.done, []
+        token = os.urandom(8).hex()
+        claimed = await writer.ask(turn, batch, at_once - runner.running, token)
         finished += len(batch)
-        running += len(claimed)
+        runner.running += len(claimed)
         for id, body in claimed:
-            task = loop.create_task(job(id, body, token))
-            keep.add(task)
-            task.add_done_callback(keep.discard)
-        if not done and finished < jobs:
-            await bell.wait()
-    times[1] = time.perf_counter()
-    return times[1] - times[0]
+            runner.start(id, body, token)
+        if not runner.done and finished < jobs:
+            await runner.bell.wait()
+    return time.perf_counter() - runner.begun
 
 
 async def enqueue(path: str, jobs: int, how: str) -> float:
-    """Seconds to store jobs: `many` (500 a transaction), `together` (100 awaited at once), `one` by one."""
+    """Seconds to store jobs."""
     setup = open_file(path)
     setup.executescript(SCHEMA)
     setup.close()
     writer = Writer(path, asyncio.get_running_loop())
     writer.start()
-    begun = time.perf_counter()
-    if how == "many":
-        for start in range(0, jobs, 500):
-            await writer.ask(put, [envelope(n, n) for n in range(start, min(start + 500, jobs))])
-    elif how == "together":
-        numbers = iter(range(jobs))
-
-        async def client() -> None:
-            for n in numbers:
-                await writer.ask(put, [envelope(n, n)])
-
-        await asyncio.gather(*(client() for _ in range(100)))
-    else:
-        for n in range(jobs):
-            await writer.ask(put, [envelope(n, n)])
-    return time.perf_counter() - begun
+    return await bare_jobs.enqueue(jobs, how, lambda numbers: writer.ask(put, envelopes(numbers)))

@@ -1,35 +1,53 @@
 """One measurement in a process of its own: prints jobs a second.
 
-python -m benchmarks.one ours drain --at-once 100 --jobs 20000
+python -m benchmarks.one ours redis drain --at-once 100 --jobs 20000
 """
 
 import argparse
+import importlib
+import logging
 import os
 import tempfile
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
 
 import uvloop
+from tests import servers
 
-from benchmarks import bare_sqlite
 
-
-async def measure(args: argparse.Namespace, path: str) -> float:
-    """Seconds for all jobs."""
-    if args.who == "ours":
-        from benchmarks import ours_sqlite
-
+def bare(args: argparse.Namespace, place: str | int) -> Awaitable[float]:
+    """The bare loop's seconds for all jobs. `place`: the path of a file, or the port of a server."""
+    store: Any = importlib.import_module(f"benchmarks.bare_{args.store}")
+    seconds: Awaitable[float]
     if args.what == "enqueue":
-        if args.who == "bare":
-            return await bare_sqlite.enqueue(path, args.jobs, args.how)
-        return await ours_sqlite.enqueue(path, args.jobs, args.how)
-    if args.who == "bare":
-        return await bare_sqlite.drain(path, args.jobs, args.at_once)
-    return await ours_sqlite.drain(path, args.jobs, args.at_once, args.how, args.keep)
+        seconds = store.enqueue(place, args.jobs, args.how)
+    else:
+        seconds = store.drain(place, args.jobs, args.at_once)
+    return seconds
+
+
+def ours(args: argparse.Namespace, place: str | int) -> Awaitable[float]:
+    """This queue's seconds for all jobs."""
+    from benchmarks import ours
+
+    logging.getLogger("surefoot").setLevel(logging.ERROR)  # the server keeps nothing on disk, and we know
+    url = f"sqlite:///{place}" if args.store == "sqlite" else f"redis://{servers.HOST}:{place}/0"
+    if args.what == "enqueue":
+        return ours.enqueue(url, args.jobs, args.how)
+    return ours.drain(url, args.jobs, args.at_once, args.how, args.keep)
+
+
+async def measure(args: argparse.Namespace, place: str | int) -> float:
+    """Seconds for all jobs."""
+    return await (bare if args.who == "bare" else ours)(args, place)
 
 
 def main() -> None:
-    """Parse, measure on a fresh file of a real disk, print."""
+    """Parse, measure on a fresh file of a real disk or on a fresh server, print."""
     parser = argparse.ArgumentParser()
     parser.add_argument("who", choices=["bare", "ours"])
+    parser.add_argument("store", choices=["sqlite", "redis"])
     parser.add_argument("what", choices=["drain", "enqueue"])
     parser.add_argument("--how", default="loop")
     parser.add_argument("--jobs", type=int, default=20_000)
@@ -37,7 +55,11 @@ def main() -> None:
     parser.add_argument("--keep", type=float, default=0)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=".", prefix=".bench-") as folder:
-        seconds = uvloop.run(measure(args, os.path.join(folder, "bench.db")))
+        if args.store == "sqlite":
+            seconds = uvloop.run(measure(args, os.path.join(folder, "bench.db")))
+        else:
+            with servers.start(Path(folder).absolute()) as server:
+                seconds = uvloop.run(measure(args, server.port))
     print(args.jobs / seconds, flush=True)
     os._exit(0)  # the bare loop's thread never ends by itself
 

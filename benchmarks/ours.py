@@ -1,15 +1,16 @@
-"""This queue on one SQLite file, with everything on that a user gets by default: keeper, deadlines, validation,
+"""This queue on one store, with everything on that a user gets by default: keeper, deadlines, validation,
 statistics.
 """
 
 import time
 
+from benchmarks import bare_jobs
 from surefoot import Queue, Worker
 
 
-async def drain(path: str, jobs: int, at_once: int, lane: str = "loop", keep: float | None = None) -> float:
+async def drain(url: str, jobs: int, at_once: int, lane: str = "loop", keep: float | None = None) -> float:
     """Seconds from the first handler's start to the return of the worker, with `jobs` no-op jobs already stored."""
-    queue = Queue(f"sqlite:///{path}", name="bench")
+    queue = Queue(url, name="bench")
     first = 0.0
 
     async def on_loop(n: int, to: str) -> None:
@@ -35,29 +36,18 @@ async def drain(path: str, jobs: int, at_once: int, lane: str = "loop", keep: fl
     return last - first
 
 
-async def enqueue(path: str, jobs: int, how: str) -> float:
-    """Seconds to enqueue: `many` (500 a call), `together` (100 awaited at once), `one` by one, `sync` one by one."""
-    import asyncio
-
-    queue = Queue(f"sqlite:///{path}", name="bench")
+async def enqueue(url: str, jobs: int, how: str) -> float:
+    """Seconds to enqueue."""
+    queue = Queue(url, name="bench")
 
     @queue.task(name="noop")
     async def noop(n: int, to: str) -> None: ...
 
+    async def put(numbers: range | tuple[int]) -> None:
+        if how == "many":
+            await queue.enqueue_many([noop.draft(n, "user@example.com") for n in numbers])
+        else:
+            await noop.enqueue(numbers[0], "user@example.com")
+
     await queue.open()
-    begun = time.perf_counter()
-    if how == "many":
-        for start in range(0, jobs, 500):
-            await queue.enqueue_many([noop.draft(n, "user@example.com") for n in range(start, min(start + 500, jobs))])
-    elif how == "together":
-        numbers = iter(range(jobs))
-
-        async def client() -> None:
-            for n in numbers:
-                await noop.enqueue(n, "user@example.com")
-
-        await asyncio.gather(*(client() for _ in range(100)))
-    else:
-        for n in range(jobs):
-            await noop.enqueue(n, "user@example.com")
-    return time.perf_counter() - begun
+    return await bare_jobs.enqueue(jobs, how, put)
