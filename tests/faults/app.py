@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.ledger import Ledger
+from tests.faults.producer import asynchronous, child, produce, wait_for
 from tests.faults.trouble import Plan, make_trouble
 
 from surefoot import CallNext, Event, JobContext, Middleware, Queue, Retry, Worker, current_job
@@ -127,6 +128,26 @@ def meets(folder: str, guests: int) -> None:
             time.sleep(0.02)
 
 
+def offspring() -> None:
+    """What a forked child of a worker does: it enqueues, blocking and on a loop of its own."""
+    produce(3)
+    asynchronous()
+
+
+@jobs.task(keep_result=3600)
+async def forking() -> None:
+    """Forks the worker off the loop's thread, with all its connections open."""
+    with told():
+        await asyncio.to_thread(wait_for, [child(offspring)])
+
+
+@jobs.task(keep_result=3600)
+def forking_thread() -> None:
+    """Forks the worker off another thread."""
+    with told():
+        wait_for([child(offspring)])
+
+
 async def passing(job: JobContext, call_next: CallNext) -> object:
     """A middleware that does nothing."""
     return await call_next()
@@ -149,6 +170,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--die-on", help="the kind of event at which the process kills itself")
     parser.add_argument("--trouble", type=Plan.parse, action="append", default=[], help="such as drop:claim:1")
     parser.add_argument("--deaf", action="store_true", help="no wake-up ever arrives")
+    parser.add_argument("--also", action="append", default=[], help="one more queue to serve, with the same tasks")
     return parser.parse_args()
 
 
@@ -164,9 +186,13 @@ def main() -> None:
     if args.trouble or args.deaf:
         make_trouble(jobs, args.trouble, ledger, deaf=args.deaf)
     around: list[Middleware] = [passing] if args.middleware else []
+    more = [Queue(os.environ["FAULTS_URL"], name=name) for name in args.also]
+    for queue in more:
+        for task in jobs.tasks.values():
+            queue.add(task)
     Worker(
-        jobs, concurrency=args.concurrency, threads=args.threads, lease=args.lease, drain=args.drain, name=args.name,
-        middleware=around, on_event=note,
+        jobs, *more, concurrency=args.concurrency, threads=args.threads, lease=args.lease, drain=args.drain,
+        name=args.name, middleware=around, on_event=note,
     ).run()  # fmt: skip
 
 

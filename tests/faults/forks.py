@@ -1,4 +1,4 @@
-"""Processes that fork after they have used the store, as application servers do. Children leave with os._exit.
+"""Processes that fork after they have used the store, as application servers do. Most children leave with os._exit.
 
 python -m tests.faults.forks <way>      one of the functions below
 """
@@ -8,34 +8,17 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from tests.faults.producer import ledger, produce, queue
+import uvloop
+from tests.faults.producer import asynchronous, child, connections, ledger, produce, queue, spoke, wait_for
 
+from surefoot import Queue
 from surefoot.client.session import SyncSession
 
 CHILDREN = 4
-
-
-def child(work: Callable[[], object]) -> int:
-    """A forked child that does this work and leaves; what it raises is noted."""
-    pid = os.fork()
-    if pid:
-        return pid
-    code = 1
-    try:
-        work()
-        code = 0
-    except BaseException as error:
-        ledger.write("child_failed", error=f"{type(error).__name__}: {error}")
-    finally:
-        os._exit(code)
-
-
-def wait_for(pids: list[int]) -> None:
-    """Wait for the children."""
-    for pid in pids:
-        os.waitpid(pid, 0)
+LONG_S = 600.0
 
 
 def busy() -> None:
@@ -116,16 +99,31 @@ def pool() -> None:
         assert one.exitcode == 0
 
 
-def asynchronous() -> None:
-    """Enqueue from a loop: all at once, so that they travel together."""
+def exits() -> None:
+    """Fork from a program without a loop; the children end as programs do, some without a word to the store."""
+    produce(5)
+    before = connections()
+    wait_for(
+        [child(work, leave=sys.exit) for work in (lambda: produce(5), asynchronous, queue.close_sync, lambda: None)]
+    )
+    produce(5)
+    assert connections() == before, "the parent goes on with what it had"
 
-    async def enqueue() -> None:
-        drafts = [queue.by_name("work").draft(seconds=0) for _ in range(20)]
-        await asyncio.gather(*[queue.enqueue(draft) for draft in drafts])
+
+def between() -> None:
+    """Fork between two uses of one loop. (A child that ends as programs do would break that loop, whatever it ran.)"""
+    for new_loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+        one = new_loop()
+        drafts = [queue.by_name("work").draft(seconds=0) for _ in range(2)]
+        one.run_until_complete(queue.enqueue(drafts[0]))
+        caller, before = queue.sessions._of_loops[one].caller, connections()
+        wait_for([child(work) for work in (lambda: produce(5), asynchronous, queue.close_sync)])
+        one.run_until_complete(queue.enqueue(drafts[1]))
+        assert connections() == before, "the parent goes on with what it had"
         for draft in drafts:
-            ledger.write("accepted", draft.id)
-
-    asyncio.run(enqueue())
+            ledger.write("accepted", draft.id, caller=caller)
+        one.run_until_complete(queue.close())
+        one.close()
 
 
 def loop() -> None:
@@ -139,11 +137,94 @@ def loop() -> None:
         pid = child(asynchronous)
         await asyncio.gather(*asked)
         for draft in drafts:
-            ledger.write("accepted", draft.id)
+            ledger.write("accepted", draft.id, caller=queue.sessions.here().caller)
         await asyncio.to_thread(os.waitpid, pid, 0)
 
     produce(1)
     asyncio.run(main())
+
+
+class Listening:
+    """A blocked read and a wait for a job's end, open on the running loop, with a queue of its own to hear of."""
+
+    def __init__(self, name: str) -> None:
+        self.queue = Queue(os.environ["FAULTS_URL"], name=name)
+
+    async def begin(self) -> None:
+        """Have both open."""
+        self.job = await self.queue.enqueue(self.draft(delay=3600))
+        while await self.queue.broker.wait([self.queue.full_name], 0, listener=self):
+            pass
+        self.woken = asyncio.ensure_future(self.queue.broker.wait([self.queue.full_name], LONG_S, listener=self))
+        self.heard = asyncio.ensure_future(self.hear())
+        broker: Any = self.queue.broker
+        while self.queue.full_name not in broker._bells.jobs():  # an end that nobody waits for yet may be missed
+            await asyncio.sleep(0.01)
+
+    async def hear(self) -> None:
+        """Wait until the job is over; a hint may come early."""
+        while await self.job.status() != "cancelled":
+            await self.queue.broker.ended(self.queue.full_name, self.job.id, LONG_S)
+
+    async def end(self) -> None:
+        """Both hear what they wait for, though nobody else speaks of it."""
+        assert not self.woken.done()
+        await self.queue.enqueue(self.draft())
+        assert await self.woken, "the wake-up came"
+        await self.job.cancel()
+        await self.heard
+        ledger.write("heard", queue=self.queue.name)
+
+    def draft(self, **options: Any) -> Any:
+        """A job that nobody runs."""
+        return self.queue.by_name("work").options(**options).draft(seconds=0)
+
+
+async def until_told(what: str) -> None:
+    """Wait until the test has noted this."""
+    while not ledger.count(what):
+        await asyncio.sleep(0.02)
+
+
+def hears() -> None:
+    """A child that waits for what the parent waits for too, with connections of its own."""
+
+    async def main() -> None:
+        mine = Listening(f"child-{os.getpid()}")
+        await mine.begin()
+        spoke()
+        await mine.end()
+
+    asyncio.run(main())
+
+
+def listening(run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run) -> None:
+    """Fork while the loop has a blocked read, a subscription and a pool open. Begins to fork when the test says so."""
+
+    def closes() -> None:
+        queue.close_sync()
+        produce(5)
+        queue.close_sync()
+        produce(5)
+
+    async def main() -> None:
+        mine = Listening("parent")
+        await mine.begin()
+        ledger.write("listening")
+        await until_told("fork")
+        before = connections()
+        pids = [child(work) for work in (lambda: produce(5), asynchronous, hears, closes)]
+        await asyncio.to_thread(wait_for, pids)
+        await mine.end()
+        assert before <= connections(), "nothing of the parent's was closed"
+
+    produce(5)
+    run(main())
+
+
+def listening_uvloop() -> None:
+    """The same on the other loop."""
+    listening(uvloop.run)
 
 
 def worker() -> None:
@@ -170,7 +251,7 @@ def clone() -> None:
         for _ in range(10):
             draft = task.draft(seconds=0)
             queue.enqueue_sync(draft)
-            ledger.write("accepted", draft.id)
+            ledger.write("accepted", draft.id, caller=mine.name)
         ledger.write("caller", caller=mine.name)
 
     children = [child(say) for _ in range(2)]

@@ -6,11 +6,13 @@ Knows jobs only as the store's records say; never starts or stops anything.
 import json
 import os
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from surefoot.brokers.answers import Record
 from surefoot.core.job import Counts
@@ -82,21 +84,38 @@ class Verdict:
     unexplained: list[str] = field(default_factory=list)
     longest_recovery: float = 0.0
 
+    def __str__(self) -> str:
+        causes = Counter(cause for some in self.doubled.values() for cause in some)
+        named = "".join(f"; {count} x {cause}" for cause, count in causes.items())
+        return (
+            f"{self.accepted} accepted, {len(self.lost)} lost, {len(self.doubled)} ran again, "
+            f"{len(self.unexplained)} without a cause, longest recovery {self.longest_recovery:.1f} s{named}"
+        )
+
     def assert_nothing_lost(self) -> None:
         """Every accepted job ended, and each further run has a cause."""
         assert self.lost == [], f"lost: {self.lost}"
         assert self.unexplained == [], f"ran again without a cause: {self.unexplained}"
 
 
+class Outage(msgspec.Struct, frozen=True):
+    """When a test had the store's server away: seconds since the epoch."""
+
+    began: float
+    ended: float
+
+
 class Judge:
     """Compares the handlers' facts with the store's records.
 
     A run that was not the last of its job is explained by the store's own line about it (a crash counts only if the
-    test struck that worker's process: killed or froze it), or is one of the interruptions and snoozes that it counts.
+    test struck that worker's process: killed or froze it, or the store's server while it ran), or is one of the
+    interruptions and snoozes that it counts.
     """
 
-    def __init__(self, ledger: Ledger, struck: Mapping[int, float]) -> None:
+    def __init__(self, ledger: Ledger, struck: Mapping[int, float], outages: Sequence[Outage] = ()) -> None:
         self._struck = struck
+        self._outages = outages
         self._pids = ledger.pids()
         self._starts: dict[str, list[Fact]] = defaultdict(list)
         self._ended: set[str] = set()
@@ -139,6 +158,8 @@ class Judge:
                 return f"{line['kind']}: {line.get('message')}"
             if run["pid"] in self._struck:
                 return f"worker {run['worker']} (process {run['pid']}) was struck"
+            if any(run["at"] < one.ended and one.began < line["ended_ms"] / 1000 for one in self._outages):
+                return "the server was struck"
         return None
 
     def _recovery(self, runs: list[Fact], line: Fact) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from tests.faults.ledger import Judge, Ledger, Verdict
+from tests.faults.ledger import Judge, Ledger, Outage, Verdict
+from tests.servers import Server
 
 from surefoot import Queue, Task
 from surefoot.brokers.answers import Record
@@ -44,18 +45,29 @@ def is_free(lock: Path) -> bool:
 
 
 class Fleet:
-    """Processes on one store, with their ledger. Whom a test strikes is noted for the judge."""
+    """Processes on one store, with their ledger. Whom a test strikes is noted for the judge.
 
-    def __init__(self, folder: Path, url: str | None = None) -> None:
+    `server`: what the store stands on, if a test may strike it.
+    """
+
+    def __init__(self, folder: Path, url: str | None = None, server: Server | None = None) -> None:
         self.folder = folder
         self.url = url or f"sqlite:///{folder}/jobs.db"
+        self.server = server
         self.ledger = Ledger(folder / "ledger")
         self.queue = Queue(self.url, name="jobs")
+        self.queues = {"jobs": self.queue}
         self.processes: list[Process] = []
         self.struck: dict[int, float] = {}
+        self.outages: list[Outage] = []
         self.accepted: list[str] = []
 
     # --- jobs ---
+
+    def also(self, name: str) -> Queue:
+        """One more queue of the store; a worker serves it if it is started with --also."""
+        queue = self.queues[name] = Queue(self.url, name=name)
+        return queue
 
     def task(self, name: str) -> Task[..., Any]:
         """A task of the application, by name: this process does not hold its code."""
@@ -67,8 +79,10 @@ class Fleet:
         return self.took([task.draft(**arguments) for _ in range(count)])
 
     def took(self, drafts: Sequence[Any]) -> list[str]:
-        """Enqueue drafts and remember that they were accepted."""
-        ids = [handle.id for handle in self.queue.enqueue_many_sync(drafts)]
+        """Enqueue drafts, each in its queue, and remember that they were accepted."""
+        ids: list[str] = []
+        for name, queue in self.queues.items():
+            ids += [handle.id for handle in queue.enqueue_many_sync([one for one in drafts if one.queue == name])]
         self.accepted += ids
         return ids
 
@@ -77,8 +91,9 @@ class Fleet:
         ids = self.accepted if ids is None else ids
         found: list[Record | None] = []
         for place in range(0, len(ids), VERB_LIMIT):
-            verb = Get(self.queue.full_name, tuple(ids[place : place + VERB_LIMIT]))
-            found += self.queue.sessions.ask_sync([verb])[0]
+            some = tuple(ids[place : place + VERB_LIMIT])
+            known = self.queue.sessions.ask_sync([Get(queue.full_name, some) for queue in self.queues.values()])
+            found += [next((one for one in ones if one is not None), None) for ones in zip(*known, strict=True)]
         return found
 
     def record(self, id: str) -> Record:
@@ -123,15 +138,24 @@ class Fleet:
         self.strike(process, signal.SIGKILL)
         process.wait()
 
+    def restart_server(self) -> None:
+        """kill -9 of the server, and a new start on what it kept."""
+        assert self.server is not None, "this store is a file"
+        began = time.time()
+        self.server.kill()
+        self.server.again()
+        self.outages.append(Outage(began, time.time()))
+
     def freeze(self, process: Process) -> None:
-        """Stop a process in its tracks, but not while it holds the file's lock: then nobody could write until it goes
+        """Stop a process in its tracks, but not while it holds a file's lock: then nobody could write until it goes
         on.
         """
+        lock = self.folder / "jobs.db.lock" if self.url.startswith("sqlite:") else None
 
         def stands_alone() -> bool:
             self.strike(process, signal.SIGSTOP)
             eventually("it stands", lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
-            if is_free(self.folder / "jobs.db.lock"):
+            if lock is None or is_free(lock):
                 return True
             self.thaw(process)
             return False
@@ -166,8 +190,8 @@ class Fleet:
 
     def over(self) -> bool:
         """Whether nothing waits or runs in the store."""
-        stats = self.queue.stats_sync()
-        return stats.scheduled + stats.pending + stats.parked + stats.processing == 0
+        known = [queue.stats_sync() for queue in self.queues.values()]
+        return not any(one.scheduled + one.pending + one.parked + one.processing for one in known)
 
     def all_over(self, seconds: float = PATIENCE_S) -> Verdict:
         """Wait until every job in the store has ended, and judge."""
@@ -180,7 +204,7 @@ class Fleet:
         for process in self.processes:
             if process.poll() == -signal.SIGKILL:
                 self.struck.setdefault(process.pid, last.get(process.pid, time.time()))
-        return Judge(self.ledger, self.struck).over(self.accepted, self.records())
+        return Judge(self.ledger, self.struck, self.outages).over(self.accepted, self.records())
 
     def logs(self) -> str:
         """What the processes printed."""
@@ -193,4 +217,5 @@ class Fleet:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        self.queue.close_sync()
+        for queue in self.queues.values():
+            queue.close_sync()

@@ -34,7 +34,7 @@ def test_W14_killer_among_a_thousand_good_jobs(fleet: Fleet, dice: random.Random
     assert quarantined == [], f"{len(quarantined)} good jobs did not complete"
 
 
-def test_Q1_four_processes_write_one_file(fleet: Fleet) -> None:
+def test_Q1_four_processes_write_one_store(fleet: Fleet) -> None:
     producers = [fleet.run("tests.faults.producer", "200") for _ in range(4)]
     workers = [fleet.start() for _ in range(2)]
     for producer in producers:
@@ -49,11 +49,14 @@ def test_Q1_four_processes_write_one_file(fleet: Fleet) -> None:
 
 
 def killed_at_any_time(fleet: Fleet, dice: random.Random, kills: int) -> None:
-    """Producers and workers die one after the other and are replaced."""
+    """Producers, workers and the server, if there is one, die one after the other and are replaced."""
     producers = [fleet.run("tests.faults.producer") for _ in range(2)]
     workers = [fleet.start() for _ in range(2)]
     for _ in range(kills):
         fleet.told("accepted", fleet.ledger.count("accepted") + dice.randrange(1, 100))
+        if fleet.server is not None and dice.random() < 1 / 3:
+            fleet.restart_server()
+            continue
         crew = dice.choice((producers, workers))
         fleet.kill(crew.pop(dice.randrange(2)))
         crew.append(fleet.start() if crew is workers else fleet.run("tests.faults.producer"))
@@ -62,7 +65,9 @@ def killed_at_any_time(fleet: Fleet, dice: random.Random, kills: int) -> None:
     assert fleet.ledger.of("refused") == []
     fleet.accepted = [line["job"] for line in fleet.ledger.of("accepted")]
     assert fleet.accepted
-    fleet.all_over().assert_nothing_lost()
+    verdict = fleet.all_over()
+    verdict.assert_nothing_lost()
+    print(verdict)
 
 
 def test_Q3_killed_at_any_time(fleet: Fleet, dice: random.Random) -> None:

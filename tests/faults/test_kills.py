@@ -1,11 +1,13 @@
 """Workers that die (W1 to W6): what they held runs elsewhere, and what was done is not done again."""
 
 import random
+from collections import Counter
 from itertools import product
 from pathlib import Path
 
+import msgspec
 import pytest
-from tests.faults.processes import DEFAULTS, Fleet
+from tests.faults.processes import DEFAULTS, Fleet, Process
 
 RECOVERY_S = 15.0
 """The one promise with a number: with default settings a dead worker's job runs again within this time."""
@@ -38,10 +40,9 @@ def test_W1_jobs_of_a_claim_that_nobody_read_run_elsewhere(fleet: Fleet) -> None
 def test_W2_killed_before_the_first_line_with_default_settings(fleet: Fleet) -> None:
     idle = fleet.start(*DEFAULTS)
     fleet.ready(idle)
-    fleet.freeze(idle)  # so that the other one gets the job
-    dying = fleet.start(*DEFAULTS, "--die-on", "started")
-    fleet.ready(dying)
+    fleet.freeze(idle)  # so that the other one gets the job, although the wake-up goes to this one
     [id] = fleet.enqueue("work", seconds=0)
+    dying = fleet.start(*DEFAULTS, "--die-on", "started")
     fleet.left(dying, -9)
     assert fleet.ledger.count("started") == 0
     fleet.thaw(idle)
@@ -131,32 +132,53 @@ def test_W6_cut_at_every_call_of_failing_and_burying(fleet: Fleet, plan: tuple[s
     cut(fleet, plan)
 
 
-def kill_run(fleet: Fleet, dice: random.Random) -> None:
-    """200 jobs of half a second on three workers with default settings, one of which is killed."""
-    workers = [fleet.start(*DEFAULTS) for _ in range(3)]
+class Crew(msgspec.Struct, frozen=True):
+    """So many workers with default settings, each of which serves `jobs` and these queues."""
+
+    size: int
+    also: tuple[str, ...] = ()
+
+
+CREWS = [pytest.param(Crew(3), id="3-on-1"), pytest.param(Crew(4, ("more",)), id="4-on-2")]
+
+
+def at_work(fleet: Fleet, workers: list[Process]) -> list[Process]:
+    """Those of these workers that run a job now, as far as they have told."""
+    running = Counter(run["pid"] for run in fleet.ledger.of("started"))
+    running.subtract(run["pid"] for run in fleet.ledger.of("ended"))
+    return [worker for worker in workers if running[worker.pid] > 0]
+
+
+def kill_run(fleet: Fleet, dice: random.Random, crew: Crew) -> None:
+    """200 jobs of half a second, evenly in all queues; one worker is killed while they run."""
+    tasks = [fleet.task("work"), *(fleet.also(name).by_name("work") for name in crew.also)]
+    options = [word for name in crew.also for word in ("--also", name)]
+    workers = [fleet.start(*DEFAULTS, *options) for _ in range(crew.size)]
     fleet.ready(*workers)
     for _ in range(4):
-        fleet.enqueue("work", 50, seconds=0.5)
-    victim = dice.choice(workers)
+        fleet.took([task.draft(seconds=0.5) for task in tasks for _ in range(50 // len(tasks))])
+    assert len(fleet.accepted) == 200
     fleet.told("started", dice.randrange(1, 200))
-    fleet.moment(dice.randrange(0, 100))
-    fleet.kill(victim)
+    fleet.moment(dice.choice((0, dice.randrange(0, 100))))
+    fleet.kill(dice.choice(at_work(fleet, workers) or workers))
     verdict = fleet.all_over()
     verdict.assert_nothing_lost()
     records = fleet.records()
     assert all(record is not None and record.state == "completed" for record in records)
-    print(f"{len(verdict.doubled)} jobs ran again, longest recovery {verdict.longest_recovery:.1f} s")
+    print(verdict)
     assert verdict.longest_recovery < RECOVERY_S
 
 
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("number", range(2))
-def test_acceptance_kill_run_with_default_settings(fleet: Fleet, dice: random.Random, number: int) -> None:
-    kill_run(fleet, dice)
+@pytest.mark.parametrize("crew", CREWS)
+def test_acceptance_kill_run_with_default_settings(fleet: Fleet, dice: random.Random, crew: Crew, number: int) -> None:
+    kill_run(fleet, dice, crew)
 
 
 @pytest.mark.faults_full
 @pytest.mark.timeout(150)
 @pytest.mark.parametrize("number", range(2, 20))
-def test_acceptance_more_kill_runs_with_default_settings(fleet: Fleet, dice: random.Random, number: int) -> None:
-    kill_run(fleet, dice)
+@pytest.mark.parametrize("crew", CREWS)
+def test_acceptance_more_kill_runs(fleet: Fleet, dice: random.Random, crew: Crew, number: int) -> None:
+    kill_run(fleet, dice, crew)

@@ -105,6 +105,22 @@ def test_W10_zombie_of_a_former_life_of_the_id(fleet: Fleet, seconds: float) -> 
     assert fleet.ledger.count("event:lease_lost") == 1
 
 
+def test_W10_idle_zombie_keeps_nothing_from_the_living_and_serves_again(fleet: Fleet) -> None:
+    """A wake-up may go to the one that stands; whoever else is idle finds the job without it."""
+    first, second = fleet.start(), fleet.start()
+    fleet.ready(first, second)
+    for standing, awake in ((first, second), (second, first)):
+        fleet.freeze(standing)
+        ids = fleet.enqueue("work", 3, seconds=0)
+        fleet.told("ended", len(fleet.accepted))
+        assert {run["pid"] for id in ids for run in fleet.ledger.of("ended", id)} == {awake.pid}
+        fleet.thaw(standing)
+    verdict = fleet.all_over()
+    verdict.assert_nothing_lost()
+    assert verdict.started == len(fleet.accepted)
+    fleet.stop(first, second)
+
+
 def test_W19_workers_of_one_name(fleet: Fleet) -> None:
     first, second = fleet.start("--name", "web-1", "--concurrency", "2"), fleet.start("--name", "web-1")
     fleet.ready(first, second)

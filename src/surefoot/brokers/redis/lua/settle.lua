@@ -5,7 +5,7 @@
 -- ARGV.rest     text     9 a transition: id, token, to (completed, cancelled, expired, dead, scheduled, retry, pending,
 --                        parked), when (why it is dead, ms until it is due, why it is parked), keep_ms (-1: for ever),
 --                        bump or "", error line or "", result or reason, m; then m effects, 8 words each as put has them
--- uses: time drains house memory store traits errors bury
+-- uses: time drains house memory store traits errors bury keep
 -- returns: a verdict a line: applied, fenced, cancelled
 -- keeps: only the holder of the token changes the job; added to the new place before it leaves its lease
 if answer then
@@ -104,6 +104,7 @@ end
 
 -- Out of the lease, and out of the store: what comes in after this must not meet it.
 local function leave_leases()
+  write_kept()
   forget(forgotten)
   each(gone, function(...)
     redis.call('ZREM', KEYS.leases, ...)

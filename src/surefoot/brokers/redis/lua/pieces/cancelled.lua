@@ -20,6 +20,7 @@ local function end_waiting(id, keep_ms, reason)
     forget({id})
   else
     keep(id, 'cancelled', keep_ms, '0', counts_of(redis.call('HGET', KEYS.counts, id)).runs, '-', reason)
+    write_kept()
   end
   leave(id)
 end
