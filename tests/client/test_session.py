@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.client.kinds import Kind
 from tests.client.shop import Hand, Wire, meanwhile, queue_on, store
 
 from surefoot import Key, OutcomeUnknown, Queue, StoreError, StoreUnavailable, StoreUnsuitable
@@ -176,7 +177,7 @@ def test_nobody_knows_if_no_answer_ever_comes(wire: Wire) -> None:
     assert unknown.value.job_ids == (draft.id,)
     assert unknown.value.accepted == ()
     assert str(unknown.value) == (
-        "no answer from sqlite:///:memory: within 0.2 s; it may or may not have been stored. Enqueue the same draft "
+        f"no answer from {wire.address} within 0.2 s; it may or may not have been stored. Enqueue the same draft "
         "again: it is stored once."
     )
     wire.losses = []
@@ -458,8 +459,8 @@ def _enqueue_in_child(queue: Queue, connection: Any) -> None:
     os._exit(0)
 
 
-def test_a_forked_child_speaks_under_its_own_name(tmp_path: Path) -> None:
-    with store(str(tmp_path / "jobs.db")) as wire:
+def test_a_forked_child_speaks_under_its_own_name(kind: Kind, tmp_path: Path) -> None:
+    with store(kind, str(tmp_path / "jobs.db")) as wire:
         queue = queue_on(wire)
         task = queue.task(welcome)
         task.enqueue_sync("from the parent")

@@ -1,4 +1,8 @@
-"""A small application and the real command line over it: in its own process, or in this one for speed."""
+"""A small application and the real command line over it: in its own process, or in this one for speed.
+
+`file_shop` lives in a SQLite file, `any_shop` in each kind of store in turn; `shop` is the first, unless a module says
+otherwise.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +14,14 @@ import shutil
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import pytest
+from tests.servers import HOST, KINDS, Server, start, why_not
 
 from surefoot.brokers import connect
 from surefoot.cli.main import run
@@ -24,8 +30,8 @@ from surefoot.client.queue import Queue
 SHOP = """
 from surefoot import Queue, Retry, Worker, current_job
 
-mail = Queue("sqlite:///jobs.db", name="mail")
-billing = Queue("sqlite:///jobs.db", name="billing")
+mail = Queue("URL", name="mail")
+billing = Queue("URL", name="billing")
 
 
 @mail.task(retry=Retry(max_attempts=2, base=0.001))
@@ -69,11 +75,17 @@ class Ran(msgspec.Struct, frozen=True):
 
 
 class Shop:
-    """A folder with an application and its store, and the command line in it."""
+    """A folder with an application, the URL of its store, and the command line in that folder."""
 
-    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
+        self.url = url
         self._capsys = capsys
+        self.write("shop.py", source(url))
+
+    def queue(self, name: str) -> Queue:
+        """A queue of the application's store."""
+        return Queue(self.url, name=name)
 
     def write(self, name: str, text: str) -> Path:
         """One more file."""
@@ -94,15 +106,60 @@ class Shop:
         return command(self.folder, *args, typed=typed, **environment)
 
 
-@pytest.fixture(scope="session")
-def store_of_every_kind(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
-    """A folder with a store that real workers have left, and the ids of its jobs by what became of them.
+def source(url: str) -> str:
+    """The application with its queues in this store."""
+    return SHOP.replace("URL", url)
 
-    failed (once, then completed), dead, invalid (dead for its arguments); later, waits, paused (in billing).
-    """
+
+# --- stores that real workers have left: made once, and copied for each test ---
+
+_FILE: Final = "sqlite:///jobs.db"
+_FIRST: Final = 0
+_COPY: Final = 1
+"""Databases of the server: the first holds what is copied to the other."""
+
+
+class Left:
+    """What workers left in one store: the ids of its jobs by what became of them, and a way to have it all again."""
+
+    def __init__(self, ids: dict[str, str], copy_to: Callable[[Path], None]) -> None:
+        self.ids = ids
+        self.copy_to = copy_to
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with start(tmp_path_factory.mktemp("valkey"), options={"appendonly": "yes"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def left_in_a_file(tmp_path_factory: pytest.TempPathFactory) -> Left:
     folder = tmp_path_factory.mktemp("kinds")
-    (folder / "shop.py").write_text(SHOP)
-    url = f"sqlite:///{folder}/jobs.db"
+    ids = _leave_one_of_each(folder, f"sqlite:///{folder}/jobs.db")
+
+    def copy_to(place: Path) -> None:
+        for file in folder.glob("jobs.db*"):
+            shutil.copy(file, place)
+
+    return Left(ids, copy_to)
+
+
+@pytest.fixture(scope="session")
+def left_on_a_server(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Left:
+    ids = _leave_one_of_each(tmp_path_factory.mktemp("kinds"), database(server, _FIRST))
+
+    def copy_to(_: Path) -> None:
+        with server.conversation() as talk:
+            for key in talk.say("KEYS", "*"):
+                talk.say("COPY", key, key, "DB", _COPY, "REPLACE")
+
+    return Left(ids, copy_to)
+
+
+def _leave_one_of_each(folder: Path, url: str) -> dict[str, str]:
+    """failed (once, then completed), dead, invalid (dead for its arguments); later, waits, paused (in billing)."""
+    (folder / "shop.py").write_text(source(url))
     mail, billing = Queue(url, name="mail"), Queue(url, name="billing")
     welcome, close_month = mail.by_name("welcome"), billing.by_name("close_month")
     ids = {
@@ -119,16 +176,23 @@ def store_of_every_kind(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     ids["waits"] = mail.by_name("receipt").enqueue_sync(number=7).id
     ids["paused"] = close_month.enqueue_sync(month="june").id
     mail.close_sync()
-    return folder, ids
+    return ids
 
 
 @pytest.fixture
-def ids(shop: Shop, store_of_every_kind: tuple[Path, dict[str, str]]) -> dict[str, str]:
-    """The shop with a copy of that store; the ids of its jobs."""
-    folder, found = store_of_every_kind
-    for file in folder.glob("jobs.db*"):
-        shutil.copy(file, shop.folder)
-    return found
+def ids(shop: Shop, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The shop with a copy of such a store; the ids of its jobs."""
+    left: Left = request.getfixturevalue("left_in_a_file" if shop.url == _FILE else "left_on_a_server")
+    left.copy_to(shop.folder)
+    return left.ids
+
+
+def database(server: Server, number: int) -> str:
+    """The URL of one database of a server."""
+    return f"redis://{HOST}:{server.port}/{number}"
+
+
+# --- the command line ---
 
 
 def command(folder: Path, *args: str, typed: str = "", **environment: str) -> Ran:
@@ -200,20 +264,51 @@ def clean_environment() -> dict[str, str]:
     return rest | {"TZ": "UTC"}
 
 
+# --- the shop ---
+
+
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shop]:
+def shop(file_shop: Shop) -> Shop:
+    return file_shop
+
+
+@pytest.fixture
+def file_shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Shop]:
+    yield from _opened(_FILE, tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def any_shop(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Shop]:
+    url = _FILE
+    if request.param == "redis":
+        if reason := why_not(KINDS[0]):
+            pytest.skip(reason)
+        server: Server = request.getfixturevalue("server")
+        url = database(server, _COPY)
+        with server.conversation() as talk:
+            talk.say("SELECT", _COPY)
+            talk.say("FLUSHDB")
+    yield from _opened(url, tmp_path, monkeypatch, capsys)
+
+
+def _opened(
+    url: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Shop]:
     for name in set(os.environ) - set(clean_environment()):
         monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
-    made = Shop(tmp_path, capsys)
-    made.write("shop.py", SHOP)
-    yield made
+    yield Shop(folder, url, capsys)
     for address, broker in list(connect._brokers.values()):
-        if address.path.startswith(str(tmp_path)):
+        if address.path.startswith(str(folder)) or address.scheme == "redis":
             broker.close_sync()
     for name in set(sys.modules) - before:
         file = getattr(sys.modules[name], "__file__", None) or ""
-        if file.startswith(str(tmp_path)):
+        if file.startswith(str(folder)):
             del sys.modules[name]

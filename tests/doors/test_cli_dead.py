@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 from tests.doors.cli_shop import Shop, on_terminal
-from tests.doors.cli_shop import ids as ids  # fixtures
-from tests.doors.cli_shop import shop as shop
-from tests.doors.cli_shop import store_of_every_kind as store_of_every_kind
 
-from surefoot.client.queue import Queue
-
-URL = "sqlite:///jobs.db"
 NEVER = "0" * 28
 
 
-def state(queue: str, id: str) -> str | None:
-    job = Queue(URL, name=queue).get_sync(id)
+@pytest.fixture
+def shop(any_shop: Shop) -> Shop:
+    """Whatever is not about files or URLs is the same on every store."""
+    return any_shop
+
+
+def state(shop: Shop, queue: str, id: str) -> str | None:
+    job = shop.queue(queue).get_sync(id)
     return None if job is None else job.state
 
 
@@ -30,7 +30,7 @@ def test_dead_list_names_reason_and_error(shop: Shop, ids: dict[str, str]) -> No
 
 def test_dead_letters_are_filtered(shop: Shop, ids: dict[str, str]) -> None:
     def found(*args: str) -> set[object]:
-        ran = shop.here("dead", "list", "--url", URL, "--json", *args)
+        ran = shop.here("dead", "list", "--url", shop.url, "--json", *args)
         return {record["id"] for record in ran.records()}
 
     both = {ids["dead"], ids["invalid"]}
@@ -41,7 +41,7 @@ def test_dead_letters_are_filtered(shop: Shop, ids: dict[str, str]) -> None:
     assert found("--since", "1h") == both
     assert found("-q", "mail") == set()
     assert found("--until", "1h") == set()
-    assert shop.here("dead", "list", "--url", URL, "--reason", "crash_loop").code == 1
+    assert shop.here("dead", "list", "--url", shop.url, "--reason", "crash_loop").code == 1
 
 
 def test_dead_show_is_for_the_dead(shop: Shop, ids: dict[str, str]) -> None:
@@ -58,15 +58,15 @@ def test_dead_show_is_for_the_dead(shop: Shop, ids: dict[str, str]) -> None:
 def test_requeue_by_id(shop: Shop, ids: dict[str, str]) -> None:
     ran = shop.here("dead", "requeue", ids["dead"], "-A", "shop")
     assert (ran.code, ran.out, ran.err) == (0, "", "1 job requeued.\n")
-    assert state("billing", ids["dead"]) == "pending"
-    assert state("billing", ids["invalid"]) == "dead"
+    assert state(shop, "billing", ids["dead"]) == "pending"
+    assert state(shop, "billing", ids["invalid"]) == "dead"
 
 
 def test_an_id_that_is_not_dead_is_exit_1_and_the_others_are_done(shop: Shop, ids: dict[str, str]) -> None:
     ran = shop.here("dead", "requeue", ids["dead"], ids["later"], NEVER, "-A", "shop", "--json")
     assert (ran.code, ran.records()) == (1, [{"verb": "requeue", "matched": 3, "changed": 1}])
     assert ran.err == "surefoot: 2 of 3 jobs not requeued: unknown, not dead, or its key is taken.\n"
-    assert state("billing", ids["dead"]) == "pending"
+    assert state(shop, "billing", ids["dead"]) == "pending"
 
 
 def test_delete_by_id_spares_what_is_not_dead(shop: Shop, ids: dict[str, str]) -> None:
@@ -75,8 +75,8 @@ def test_delete_by_id_spares_what_is_not_dead(shop: Shop, ids: dict[str, str]) -
     assert (
         ran.err == "1 of 2 jobs deleted.\nsurefoot: 1 of 2 jobs not deleted: unknown, not dead, or its key is taken.\n"
     )
-    assert state("billing", ids["dead"]) is None
-    assert state("mail", ids["later"]) == "scheduled"
+    assert state(shop, "billing", ids["dead"]) is None
+    assert state(shop, "mail", ids["later"]) == "scheduled"
 
 
 def test_many_need_yes_without_a_terminal(shop: Shop, ids: dict[str, str]) -> None:
@@ -86,17 +86,17 @@ def test_many_need_yes_without_a_terminal(shop: Shop, ids: dict[str, str]) -> No
         "surefoot: 2 dead jobs (billing 2) would be requeued; without a terminal to ask on this needs --yes. "
         "See `surefoot dead requeue --help`.\n"
     )
-    assert state("billing", ids["dead"]) == "dead"
+    assert state(shop, "billing", ids["dead"]) == "dead"
 
 
 def test_yes_changes_all_that_match(shop: Shop, ids: dict[str, str]) -> None:
     ran = shop.here("dead", "requeue", "--error", "card", "--yes", "-A", "shop")
     assert (ran.code, ran.out, ran.err) == (0, "", "1 job requeued.\n")
-    assert state("billing", ids["dead"]) == "pending"
+    assert state(shop, "billing", ids["dead"]) == "pending"
     ran = shop.here("dead", "delete", "--all", "--yes", "-A", "shop", "--json")
     assert (ran.code, ran.records()) == (0, [{"verb": "delete", "matched": 1, "changed": 1}])
-    assert state("billing", ids["invalid"]) is None
-    assert state("billing", ids["paused"]) == "pending"
+    assert state(shop, "billing", ids["invalid"]) is None
+    assert state(shop, "billing", ids["paused"]) == "pending"
 
 
 def test_a_rate_is_taken(shop: Shop, ids: dict[str, str]) -> None:
@@ -113,7 +113,7 @@ def test_a_dry_run_shows_and_changes_nothing(shop: Shop, ids: dict[str, str]) ->
     assert ran.err == "2 dead jobs would be deleted; nothing was changed.\n"
     ran = shop.here("dead", "requeue", ids["dead"], ids["later"], "--dry-run", "-A", "shop", "--json")
     assert [record["id"] for record in ran.records()] == [ids["dead"]]
-    assert state("billing", ids["dead"]) == "dead"
+    assert state(shop, "billing", ids["dead"]) == "dead"
 
 
 @pytest.mark.parametrize(
@@ -144,4 +144,4 @@ def test_on_a_terminal_it_shows_the_count_and_asks(
         assert process.wait(timeout=30) == code
     assert said in rest
     assert "Traceback" not in rest
-    assert state("billing", ids["dead"]) == after
+    assert state(shop, "billing", ids["dead"]) == after

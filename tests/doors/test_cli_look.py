@@ -11,20 +11,21 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.doors.cli_shop import Shop, clean_environment, on_terminal
-from tests.doors.cli_shop import ids as ids  # fixtures
-from tests.doors.cli_shop import shop as shop
-from tests.doors.cli_shop import store_of_every_kind as store_of_every_kind
 
 from surefoot.cli.output import age, clean, counted
-from surefoot.client.queue import Queue
 
-URL = "sqlite:///jobs.db"
 HEADER = "queue     scheduled  pending  parked  processing  dead   oldest   done/min  failed/min  workers"
 STATS_KEYS = [
     "queue", "scheduled", "pending", "parked", "processing", "dead", "oldest_pending", "done_per_minute",
     "failed_per_minute", "workers", "paused",
 ]  # fmt: skip
 NEVER = "0" * 28
+
+
+@pytest.fixture
+def shop(any_shop: Shop) -> Shop:
+    """Whatever is not about files or URLs is the same on every store."""
+    return any_shop
 
 
 def test_stats_is_the_table_of_the_page(shop: Shop, ids: dict[str, str]) -> None:
@@ -60,25 +61,25 @@ def test_without_an_application_all_queues_of_the_store_are_told(
     def queues(*args: str) -> list[object]:
         return [record["queue"] for record in shop.here("stats", *args, "--json").records()]
 
-    assert queues("--url", URL) == ["billing", "mail"]
-    assert queues("--url", URL, "-q", "mail") == ["mail"]
-    assert queues("--url", URL, "-q", "mail,billing") == ["mail", "billing"]
-    monkeypatch.setenv("SUREFOOT_URL", URL)
+    assert queues("--url", shop.url) == ["billing", "mail"]
+    assert queues("--url", shop.url, "-q", "mail") == ["mail"]
+    assert queues("--url", shop.url, "-q", "mail,billing") == ["mail", "billing"]
+    monkeypatch.setenv("SUREFOOT_URL", shop.url)
     assert queues() == ["billing", "mail"]
     monkeypatch.setenv("SUREFOOT_APP", "shop:mail")
     assert queues() == ["mail"]
-    assert queues("--url", URL) == ["billing", "mail"]
+    assert queues("--url", shop.url) == ["billing", "mail"]
 
 
 def test_a_queue_that_the_store_does_not_hold_is_refused(shop: Shop, ids: dict[str, str]) -> None:
-    ran = shop.here("pause", "--url", URL, "-q", "mial")
+    ran = shop.here("pause", "--url", shop.url, "-q", "mial")
     assert (ran.code, ran.out) == (2, "")
     sentence = "the store has no queue 'mial'; did you mean 'mail'? Known: billing, mail."
     assert ran.err == f"surefoot: {sentence} See `surefoot pause --help`.\n"
 
 
 def test_an_empty_store_has_no_queue_and_the_answer_is_no(shop: Shop, ids: dict[str, str]) -> None:
-    ran = shop.here("stats", "--url", f"{URL}?namespace=other")
+    ran = shop.here("stats", "--url", f"{shop.url}?namespace=other")
     assert (ran.code, ran.out, ran.err) == (1, "", "surefoot: there is no queue in this store yet.\n")
 
 
@@ -95,10 +96,8 @@ def test_an_empty_store_has_no_queue_and_the_answer_is_no(shop: Shop, ids: dict[
         ("redis//cache:6379", "did you mean 'redis://cache:6379'?"),
     ],
 )
-def test_a_store_that_cannot_be_used_is_one_sentence_and_exit_4(
-    url: str, words: str, shop: Shop, ids: dict[str, str]
-) -> None:
-    ran = shop.here("stats", "--url", url)
+def test_a_store_that_cannot_be_used_is_one_sentence_and_exit_4(url: str, words: str, file_shop: Shop) -> None:
+    ran = file_shop.here("stats", "--url", url)
     assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith("surefoot: ")
     assert ran.err.count("\n") == 1
@@ -106,18 +105,18 @@ def test_a_store_that_cannot_be_used_is_one_sentence_and_exit_4(
     assert not Path("typo.db").exists()
 
 
-def test_a_queue_without_a_store_is_exit_4(shop: Shop) -> None:
-    shop.write("lost.py", "from surefoot import Queue\nmail = Queue(name='mail')\n")
-    ran = shop.here("stats", "lost:mail")
+def test_a_queue_without_a_store_is_exit_4(file_shop: Shop) -> None:
+    file_shop.write("lost.py", "from surefoot import Queue\nmail = Queue(name='mail')\n")
+    ran = file_shop.here("stats", "lost:mail")
     assert (ran.code, ran.out) == (4, "")
     assert ran.err == (
         'surefoot: queue \'mail\' has no store: write Queue("sqlite:///jobs.db", name="mail"), or set SUREFOOT_URL.\n'
     )
 
 
-def test_a_file_that_is_no_store_is_exit_4(shop: Shop) -> None:
-    shop.write("jobs.db", "this is a diary, and a long one\n" * 400)
-    ran = shop.here("stats", "shop")
+def test_a_file_that_is_no_store_is_exit_4(file_shop: Shop) -> None:
+    file_shop.write("jobs.db", "this is a diary, and a long one\n" * 400)
+    ran = file_shop.here("stats", "shop")
     assert (ran.code, ran.out) == (4, "")
     assert ran.err.startswith("surefoot: ")
     assert "Traceback" not in ran.err
@@ -149,7 +148,7 @@ def test_jobs_list_is_a_table_and_list_may_be_left_out(shop: Shop, ids: dict[str
     assert header.split() == ["id", "queue", "task", "state", "enqueued", "runs"]
     assert line.split()[:4] == [ids["later"], "mail", "welcome", "scheduled"]
     assert "  due 20" in line
-    for short in (["jobs", "shop"], ["jobs", "--app", "shop"], ["jobs", "--url", URL]):
+    for short in (["jobs", "shop"], ["jobs", "--app", "shop"], ["jobs", "--url", shop.url]):
         assert shop.here(*short, "--state", "scheduled").out == ran.out
 
 
@@ -234,7 +233,7 @@ def test_explain_is_one_sentence_then_the_facts(shop: Shop, ids: dict[str, str])
 
 
 def test_explain_as_json(shop: Shop, ids: dict[str, str]) -> None:
-    (record,) = shop.here("explain", ids["later"], "--url", URL, "--json").records()
+    (record,) = shop.here("explain", ids["later"], "--url", shop.url, "--json").records()
     assert list(record) == ["job", "queue", "state", "sentence", "reasons", "details"]
     assert (record["job"], record["queue"], record["state"]) == (ids["later"], "mail", "scheduled")
     assert record["reasons"] == ["not_due"]
@@ -247,12 +246,12 @@ def test_pause_and_resume(shop: Shop, ids: dict[str, str]) -> None:
     ran = shop.here("pause", "shop:billing", "--reason", "card provider down")
     assert (ran.code, ran.out) == (0, "")
     assert ran.err == "queue 'billing' is paused (card provider down); 1 job pending.\n"
-    assert Queue(URL, name="billing").stats_sync().paused is not None
-    assert Queue(URL, name="mail").stats_sync().paused is None
-    ran = shop.here("resume", "--url", URL, "-q", "billing", "--json")
+    assert shop.queue("billing").stats_sync().paused is not None
+    assert shop.queue("mail").stats_sync().paused is None
+    ran = shop.here("resume", "--url", shop.url, "-q", "billing", "--json")
     assert (ran.code, ran.err) == (0, "")
     assert ran.records() == [{"queue": "billing", "paused": None, "pending": 1}]
-    assert Queue(URL, name="billing").stats_sync().paused is None
+    assert shop.queue("billing").stats_sync().paused is None
 
 
 def test_all_queues_are_paused_and_quiet_says_nothing(shop: Shop, ids: dict[str, str]) -> None:
@@ -279,10 +278,10 @@ def test_json_never_has_colours(shop: Shop, ids: dict[str, str]) -> None:
 
 
 def test_lines_are_not_cut_when_they_are_piped(shop: Shop) -> None:
-    queue = Queue(URL, name="x" * 128)
+    queue = shop.queue("x" * 128)
     queue.pause_sync("y" * 400)
-    assert f"{'x' * 128}  " in shop.here("stats", "--url", URL).out
-    assert f": {'y' * 400}\n" in shop.here("stats", "--url", URL).out
+    assert f"{'x' * 128}  " in shop.here("stats", "--url", shop.url).out
+    assert f": {'y' * 400}\n" in shop.here("stats", "--url", shop.url).out
 
 
 def test_a_closed_pipe_is_no_error(shop: Shop, ids: dict[str, str]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from tests.doors.cli_shop import Shop
-from tests.doors.cli_shop import shop as shop  # a fixture
 
 
 def served(shop: Shop, *args: str) -> list[object]:

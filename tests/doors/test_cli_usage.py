@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 import pytest
 from tests.doors.cli_shop import Shop, clean_environment
-from tests.doors.cli_shop import shop as shop  # a fixture
 
 from surefoot import __version__
 from surefoot.cli.main import commands

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from tests.doors.cli_shop import Shop, clean_environment
 from tests.doors.cli_shop import shop as shop  # a fixture
+from tests.servers import start, why_not
 
 from surefoot import __version__
 from surefoot.client.queue import Queue
@@ -254,6 +255,26 @@ def test_a_store_that_is_not_there_at_the_start_is_exit_4(shop: Shop) -> None:
     assert ran.err.startswith("surefoot: ")
     assert ran.err.count("\n") == 1
     assert "absent" in ran.err
+
+
+@pytest.mark.skipif(why_not("valkey-9") is not None, reason="there is no server here")
+@pytest.mark.parametrize("target", ["eviction:mail", "eviction:worker"])
+def test_R14_a_server_that_may_drop_jobs_is_exit_4_unless_it_is_allowed(target: str, shop: Shop) -> None:
+    with start(shop.folder / "server", options={"maxmemory-policy": "allkeys-lru", "appendonly": "yes"}) as server:
+        shop.write(
+            "eviction.py",
+            f"from surefoot import Queue, Worker\nmail = Queue({server.url!r}, name='mail')\nworker = Worker(mail)\n",
+        )
+        ran = shop.apart("worker", target, "--burst")
+        assert (ran.code, ran.out) == (4, "")
+        assert ran.err.startswith(
+            f"surefoot: {server.url} may drop jobs when its memory is full: its maxmemory-policy "
+        )
+        assert "allkeys-lru" in ran.err and "--allow-eviction" in ran.err
+        assert ran.err.count("\n") == 1
+        allowed = shop.apart("worker", target, "--burst", "--allow-eviction")
+        assert (allowed.code, allowed.out) == (0, ""), allowed.err
+        assert LAST_START_LINE in allowed.err and "allkeys-lru" in allowed.err
 
 
 def test_queues_of_two_stores_are_exit_3(shop: Shop) -> None:

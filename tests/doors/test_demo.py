@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.servers import HOST, KINDS, Server, start, why_not
 
 pytest.importorskip("aiosmtpd")
 pytest.importorskip("aiosmtplib")
@@ -57,11 +58,53 @@ def demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_whole_story(temporary: Path) -> None:
-    with demo(temporary) as process:
+PASSWORD = "open-sesame"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server that is in use for something else, and asks for a password."""
+    if reason := why_not(KINDS[0]):
+        pytest.skip(reason)
+    with start(tmp_path / "server", options={"requirepass": PASSWORD, "appendonly": "yes"}) as server:
+        server.say("SET", "{demo:mail}:jobs", "somebody else's")
+        yield server
+
+
+def url_of(server: Server) -> str:
+    return f"redis://:{PASSWORD}@{HOST}:{server.port}/0"
+
+
+def others_keys(server: Server) -> bool:
+    """Whether exactly what was there before is there."""
+    return bool(server.say("KEYS", "*") == [b"{demo:mail}:jobs"])
+
+
+def read_to(process: subprocess.Popen[str], words: str) -> None:
+    """Read what it tells as far as the line with these words."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"it ended without {words!r}")
+
+
+@pytest.mark.parametrize("place", ["file", "server"])
+def test_the_whole_story(place: str, temporary: Path, request: pytest.FixtureRequest) -> None:
+    server: Server | None = request.getfixturevalue("server") if place == "server" else None
+    with demo(temporary, *COMMAND, *(["--redis", url_of(server)] if server else [])) as process:
         told, errors = process.communicate(timeout=110)
     assert process.returncode == 0, told + errors
     assert errors == ""
+    first = re.sub("demo-[0-9a-f]{8}", "demo-X", told.partition("\n")[0])
+    if server is None:
+        assert re.fullmatch(r"One queue in \S+/jobs\.db; nothing else is used, nothing stays behind\.", first)
+    else:
+        assert first == (
+            f"One queue at redis://:***@127.0.0.1:{server.port}/0 (Valkey {server.version}, a log of every change on "
+            "disk), in a namespace of its own, demo-X: its keys are removed at the end."
+        )
+        assert others_keys(server)
 
     steps = re.findall(r"^ok +(.+?)  ", told, re.MULTILINE)
     assert sorted(steps) == sorted(
@@ -89,16 +132,56 @@ def test_the_whole_story(temporary: Path) -> None:
 
 def test_a_signal_in_the_middle_leaves_nothing_behind(temporary: Path) -> None:
     with demo(temporary) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "two workers" in line:
-                break
+        read_to(process, "two workers")
         assert len(workers(temporary)) == 2
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
     assert workers(temporary) == []
     assert list(temporary.iterdir()) == []
+
+
+def test_two_signals_in_the_middle_leave_nothing_on_a_server(temporary: Path, server: Server) -> None:
+    with demo(temporary, *COMMAND, "--redis", url_of(server)) as process:
+        read_to(process, "two workers")
+        assert not others_keys(server)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + signal.SIGINT, "")
+    assert workers(temporary) == []
+    assert list(temporary.iterdir()) == []
+    assert others_keys(server)
+
+
+def test_a_server_that_goes_away_ends_the_story_and_no_log_holds_its_password(temporary: Path, server: Server) -> None:
+    with demo(temporary, *COMMAND, "--redis", url_of(server)) as process:
+        read_to(process, "ten mails")
+        server.kill()
+        told, errors = process.communicate(timeout=110)
+    assert (process.returncode, errors) == (1, "")
+    (removal,) = [line for line in told.splitlines() if "remove them by hand" in line]
+    assert re.fullmatch(
+        r"FAILED  the keys \{demo-[0-9a-f]{8}:demo\}:\* were not removed \(cannot reach redis://\S+ "
+        r"\(connection refused\)\); remove them by hand\.",
+        removal,
+    )
+    (folder,) = temporary.iterdir()
+    assert told.endswith(f"Kept: {folder}\n")
+    logs = [told, *[log.read_text() for log in folder.glob("*.log")]]
+    assert len(logs) > 2
+    assert not any(PASSWORD in log for log in logs)
+    assert workers(temporary) == []
+
+
+def test_workers_leave_when_the_story_is_killed(temporary: Path) -> None:
+    with demo(temporary) as process:
+        read_to(process, "two workers")
+        left = workers(temporary)
+        assert len(left) == 2
+        process.kill()
+    gone, alive = psutil.wait_procs(left, timeout=60)
+    assert (len(gone), alive) == (2, [])
 
 
 def test_a_worker_that_cannot_start_fails_the_story(temporary: Path) -> None:
@@ -124,11 +207,77 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(temporary: Path, modu
     assert errors == f"surefoot: the demo needs {package}: run `pip install 'surefoot[demo]'` first.\n"
 
 
-def test_redis_is_not_in_this_release(temporary: Path) -> None:
-    with demo(temporary, *COMMAND, "--redis", "redis://localhost") as process:
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (
+            f"redis://:{PASSWORD}@127.0.0.1:1/0",
+            "cannot reach redis://:***@127.0.0.1:1/0?namespace=demo-X (connection refused); nothing was done. "
+            "Is the server running?",
+        ),
+        (
+            f"redis//:{PASSWORD}@cache",
+            "cannot read the URL 'redis//:***@cache': the scheme is missing its colon; did you mean "
+            "'redis://:***@cache'?",
+        ),
+        (
+            "sqlite:///jobs.db",
+            "--redis takes the URL of a server, such as redis://localhost:6379/0, not sqlite:///jobs.db.",
+        ),
+        (
+            "redis+cluster://a,b",
+            "cannot use redis+cluster://a,b?namespace=demo-X: this release knows no cluster yet; give the URL of one "
+            "server, redis://...",
+        ),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_one_sentence_and_nothing_is_begun(
+    url: str, sentence: str, temporary: Path
+) -> None:
+    with demo(temporary, *COMMAND, "--redis", url) as process:
         told, errors = process.communicate(timeout=60)
-    assert (process.returncode, told) == (2, "")
-    assert errors == "surefoot: this release stores jobs in sqlite only; write `surefoot demo` without --redis.\n"
+    assert (process.returncode, told) == (4, "")
+    assert re.sub("demo-[0-9a-f]{8}", "demo-X", errors) == f"surefoot: {sentence}\n"
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_server_that_may_drop_jobs_is_refused_before_anything_is_begun(temporary: Path, server: Server) -> None:
+    server.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu")
+    with demo(temporary, *COMMAND, "--redis", url_of(server)) as process:
+        told, errors = process.communicate(timeout=60)
+    assert (process.returncode, told) == (4, "")
+    assert "its maxmemory-policy is allkeys-lfu. Set it to noeviction" in errors
+    assert errors.count("\n") == 1
+    assert list(temporary.iterdir()) == []
+    assert others_keys(server)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"appendonly": "no", "save": ""}, "nothing on disk"),
+        ({"appendonly": "no", "save": "3600 1"}, "snapshots on disk"),
+    ],
+)
+def test_what_a_server_keeps_is_told(options: dict[str, str], words: str, temporary: Path, server: Server) -> None:
+    for name, value in options.items():
+        server.say("CONFIG", "SET", name, value)
+    with demo(temporary, *COMMAND, "--redis", url_of(server)) as process:
+        read_to(process, f", {words}")
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
+
+
+def test_the_namespace_of_a_url_is_not_used(temporary: Path, server: Server) -> None:
+    with demo(temporary, *COMMAND, "--redis", f"{url_of(server)}?namespace=shop&timeout=7") as process:
+        read_to(process, "two workers")
+        spaces = {key.partition(b":")[0] for key in server.say("KEYS", "*")} - {b"{demo"}
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    (space,) = spaces
+    assert re.fullmatch(rb"\{demo-[0-9a-f]{8}", space)
+    assert others_keys(server)
 
 
 KILLED, DRAINED, OTHER = 1, 2, 3

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 from tests.doors.drawing import drawing, shown
+from tests.servers import KINDS, start, why_not
+
+from surefoot.brokers.redis.gate import judge
+from surefoot.brokers.redis.server import Server
+from surefoot.core.errors import StoreUnsuitable
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+BASES = ["", "src/surefoot", "src/surefoot/brokers/redis", "src/surefoot/brokers/sqlite", "tests"]
+PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/README.md", "docs/protocol.md"]
 
 
 def test_the_drawing_of_the_states_is_made_from_the_table_of_moves() -> None:
@@ -21,12 +27,8 @@ def test_the_drawing_of_the_states_is_made_from_the_table_of_moves() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_file_that_a_page_names_exists(page: str) -> None:
     text = (ROOT / page).read_text()
-    named = re.findall(r"`([\w./-]+(?:\.(?:py|md|sql|toml)|/))(?:`|:)", text)
-    missing = [
-        name
-        for name in named
-        if not any((base / name).exists() for base in (ROOT, ROOT / "src/surefoot", ROOT / "tests"))
-    ]
+    named = re.findall(r"`([\w./-]+(?:\.(?:py|md|sql|lua|toml)|/))(?:`|:)", text)
+    missing = [name for name in named if not any((ROOT / base / name).exists() for base in BASES)]
     assert missing == [], f"{page} names what is not there"
 
 
@@ -71,3 +73,40 @@ def test_every_command_that_the_readme_shows_works_on_its_example(application: P
         run = surefoot(application, *words)
         assert run.returncode in (0, 1), f"surefoot {line}: {run.stderr}"
         assert "Traceback" not in run.stderr
+
+
+# --- on a server ---
+
+
+def told(page: str = "README.md") -> set[str]:
+    """The sentences between backticks that a page gives as a worker's words about redis://localhost:6379/0."""
+    return set(re.findall(r"`(redis://localhost:6379/0 [^`]+)`", (ROOT / page).read_text()))
+
+
+def test_only_the_url_of_the_readme_s_example_changes_on_a_server() -> None:
+    readme = (ROOT / "README.md").read_text()
+    (on_a_file,) = re.findall(r'^mail = Queue\("sqlite.*$', readme, re.M)
+    (on_a_server,) = re.findall(r'^    (mail = Queue\("redis.*)$', readme, re.M)
+    assert on_a_server == on_a_file.replace("sqlite:///jobs.db", "redis://localhost:6379/0")
+
+
+@pytest.mark.skipif(why_not(KINDS[0]) is not None, reason=str(why_not(KINDS[0])))
+def test_the_readme_says_what_a_worker_says_about_its_server(application: Path, tmp_path: Path) -> None:
+    said = set()
+    for name, options, code in (
+        ("nothing", {"save": '""', "appendonly": "no"}, 0),
+        ("snapshots", {"save": "3600 1", "appendonly": "no"}, 0),
+        ("evicting", {"appendonly": "yes", "maxmemory-policy": "allkeys-lru"}, 4),
+        ("fit", {"appendonly": "yes", "maxmemory-policy": "noeviction"}, 0),
+    ):
+        with start(tmp_path / name, options=options) as server:
+            text = (application / "app.py").read_text().replace("sqlite:///jobs.db", server.url)
+            (tmp_path / "app.py").write_text(text)
+            run = surefoot(tmp_path, "worker", "app:mail", "--burst", "--quiet")
+            assert run.returncode == code, run.stderr
+            lines = [line.replace(server.url, "redis://localhost:6379/0") for line in run.stderr.splitlines()]
+        assert len(lines) == (name != "fit")
+        said |= {line[line.index("redis://") :] for line in lines}
+    with pytest.raises(StoreUnsuitable) as refused:
+        judge(Server(shown="redis://localhost:6379/0"), [b"redis_version:6.0.16\r\n", []])
+    assert said | {str(refused.value)} == told()

@@ -1,15 +1,18 @@
-"""What the tests of this folder share: a store in memory whose clock can be moved, its queues, a witness of events."""
+"""What the tests of this folder share: a store whose clock can be moved, its queues, a witness of events."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import msgspec
+from tests.client.kinds import Kind, emptied, left_clean
+
 from surefoot import Event, Job, JobHandle, Queue, Worker, clock
 from surefoot.brokers.answers import Lease, PutAnswer
-from surefoot.brokers.broker import Broker, Claim, Extend, Put, Settle
+from surefoot.brokers.broker import Broker, Call, Claim, Extend, Facts, Put, Settle
 from surefoot.brokers.sqlite.broker import SqliteBroker
 from surefoot.client.session import Session, Sessions
 from surefoot.client.store import Store
@@ -38,13 +41,57 @@ class Wall:
         self.ahead_ms += round(seconds * 1000)
 
 
-class Stage:
-    """One store and the queues on it."""
+class Moved:
+    """A server whose clock can be moved: once it was, each call says the time itself."""
 
-    def __init__(self, path: str = ":memory:") -> None:
+    def __init__(self, broker: Broker, wall: Wall) -> None:
+        self.broker = broker
+        self.address = broker.address
+        self._wall = wall
+
+    def _timed(self, call: Call) -> Call:
+        if self._wall.ahead_ms and call.now is None:
+            return msgspec.structs.replace(call, now=self._wall())
+        return call
+
+    async def run(self, call: Call) -> list[Any]:
+        return await self.broker.run(self._timed(call))
+
+    def run_sync(self, call: Call, *, urgent: bool = False) -> list[Any]:
+        return self.broker.run_sync(self._timed(call), urgent=urgent)
+
+    async def facts(self) -> Facts:
+        return await self.broker.facts()
+
+    async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
+        return await self.broker.wait(queues, seconds, listener=listener)
+
+    async def ended(self, queue: str, id: str, seconds: float) -> None:
+        await self.broker.ended(queue, id, seconds)
+
+    async def close(self) -> None:
+        await self.broker.close()
+
+    def close_sync(self) -> None:
+        self.broker.close_sync()
+
+
+class Stage:
+    """One store and the queues on it: in memory, or on an emptied server."""
+
+    def __init__(self, kind: Kind = "sqlite") -> None:
+        self.kind = kind
         self.wall = Wall()
-        self.store = SqliteBroker(path, wall_ms=self.wall)
+        self.store: Broker = (
+            SqliteBroker(":memory:", wall_ms=self.wall) if kind == "sqlite" else Moved(emptied(), self.wall)
+        )
         self.broker: Broker = self.store
+
+    def close(self) -> None:
+        """Leave the store, and see that nothing is in it that should not be."""
+        self.store.close_sync()
+        if self.kind == "redis":
+            left_clean()
 
     def queue(self, name: str = "jobs", **options: Any) -> Queue:
         queue = Queue("sqlite:///never-opened.db", name=name, **options)

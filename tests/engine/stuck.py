@@ -1,4 +1,4 @@
-"""A worker process whose loop is blocked for good by one job. Run by test_rescue: stuck.py FILE."""
+"""A worker process whose loop is blocked for good by one job. Run by test_rescue: stuck.py URL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 from surefoot import Queue, Retry, Worker
 
-jobs = Queue(f"sqlite:///{sys.argv[1]}", name="jobs", namespace="test")
+jobs = Queue(sys.argv[1], name="jobs", namespace="test")
 
 
 @jobs.task(name="waits")

@@ -220,6 +220,7 @@ async def test_progress_is_told(jobs: Queue) -> None:
         async with asyncio.timeout(PATIENCE_S):
             while (await known(job)).progress is None:
                 await asyncio.sleep(0.02)
+        await witness.sees("progress", job.id)
         gate.set()
         await witness.sees("completed", job.id)
     assert witness.kinds(job.id) == ["started", "progress", "completed"]

@@ -103,8 +103,7 @@ async def test_queues_of_two_stores_are_refused(jobs: Queue) -> None:
         other.store.close_sync()
 
 
-async def test_queues_of_two_namespaces_of_one_store_are_served_together(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/jobs.db"
+async def test_queues_of_two_namespaces_of_one_store_are_served_together(url: str) -> None:
     blue, green = Queue(url, namespace="blue"), Queue(url, namespace="green")
 
     @blue.task(name="work", keep_result=60)
@@ -114,7 +113,7 @@ async def test_queues_of_two_namespaces_of_one_store_are_served_together(tmp_pat
     handles = [await work.enqueue(), await work.options(queue=green).enqueue()]
     await burst(blue, green)
     assert [await handle.status() for handle in handles] == ["completed", "completed"]
-    await blue.close()
+    blue.broker.close_sync()
 
 
 @pytest.fixture

@@ -2,14 +2,17 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surefoot.brokers.answers import Claimed
+from surefoot.core.errors import StoreUnavailable
 from surefoot.core.job import Leased
 from surefoot.core.signature import Signature
 from surefoot.core.spec import Spec
 from surefoot.engine.drain import Drain
+from surefoot.engine.outage import Outage
 from surefoot.engine.served import REASONS_LIMIT, Served
 from surefoot.engine.shares import Fair, strict
 from surefoot.engine.trust import SLIP_MS, Trust
@@ -134,3 +137,16 @@ class TestServed:
         assert not served.due(10.5), "nothing of it was for us: no spinning"
         assert served.reasons(10.5) == ()
         assert len(served.reasons(11.0)) == 2
+
+
+class TestOutage:
+    def test_it_is_told_at_once_then_once_a_minute_and_anew_when_it_was_over(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        outage = Outage("the store is away")
+        for now, told in ((1_000.0, 1), (1_030.0, 1), (1_060.0, 2), (1_061.0, 2)):
+            outage.met(StoreUnavailable("refused"), now)
+            assert caplog.text.count("the store is away: refused") == told
+        outage.over()
+        outage.met(StoreUnavailable("refused"), 1_062.0)
+        assert caplog.text.count("the store is away: refused") == 3

@@ -12,12 +12,12 @@ BOUND_S = 30
 STUCK = Path(__file__).with_name("stuck.py")
 
 
-def test_P6_a_loop_that_is_blocked_for_good_is_rescued_by_its_keeper(tmp_path: Path) -> None:
-    with Queue(f"sqlite:///{tmp_path}/jobs.db", name="jobs", namespace="test") as jobs:
+def test_P6_a_loop_that_is_blocked_for_good_is_rescued_by_its_keeper(url: str) -> None:
+    with Queue(url, name="jobs", namespace="test") as jobs:
         others = [jobs.by_name("waits").enqueue_sync() for _ in range(3)]
         culprit = jobs.by_name("blocks").enqueue_sync()
         left = subprocess.run(
-            [sys.executable, str(STUCK), f"{tmp_path}/jobs.db"],
+            [sys.executable, str(STUCK), url],
             timeout=BOUND_S, check=False, capture_output=True, text=True,
         )  # fmt: skip
         assert left.returncode == 75, left.stderr

@@ -95,7 +95,7 @@ class Desk:
     def __init__(self, concurrency: int = 4, drain: float = 25, lease_ms: int = 10_000) -> None:
         self.served = Served(QUEUE, {"work": SPEC}, (), 1)
         self.unsettled = Unsettled([QUEUE])
-        self.waiter = Waiter(Wait(), lambda: None)  # type: ignore[arg-type]  # it only ever waits
+        self.waiter = Waiter(Wait(), lambda: None, lambda: None)  # type: ignore[arg-type]  # it only ever waits
         self.drain = Drain(drain)
         self.started: list[Running] = []
         self.turn = Turn(
@@ -254,7 +254,7 @@ async def turned(times: int = 3) -> None:
 class TestWaiter:
     async def test_a_wake_up_rings_and_is_remembered_until_it_is_cleared(self) -> None:
         rings: list[int] = []
-        waiter = Waiter(Wait(True), lambda: rings.append(1))  # type: ignore[arg-type]
+        waiter = Waiter(Wait(True), lambda: rings.append(1), lambda: None)  # type: ignore[arg-type]
         waiter.listen(QUEUE, 12)
         waiter.listen(QUEUE, 12)
         await turned()
@@ -266,11 +266,13 @@ class TestWaiter:
     async def test_a_worker_that_rests_is_never_without_an_open_wait(self, end: bool | Exception) -> None:
         """It rests until something rings; if a wait that ended rang nothing, nobody would listen for the next job."""
         alive = asyncio.Event()
+        failed: list[int] = []
         broker = Wait(end, True, listens_again=alive.set)
-        waiter = Waiter(broker, alive.set)  # type: ignore[arg-type]
+        waiter = Waiter(broker, alive.set, lambda: failed.append(1))  # type: ignore[arg-type]
         waiter.listen(QUEUE, 0)
         async with asyncio.timeout(2):
             await alive.wait()
+        assert len(failed) == (end is not False), "a wait that failed is contact that was lost"
 
 
 class TestDeadlines:
@@ -366,6 +368,17 @@ class TestKeeper:
         news = keeper.heard([extend], [[holds[lease.id] for lease in extend.leases]])
         assert news == [News(lost, Hold(False), None), News(asked, Hold(True, "why"), None)]
         assert held not in [one.running for one in news]
+
+    def test_where_no_lease_is_held_any_more_it_asks_at_once_whether_it_is_the_same_store(self) -> None:
+        keeper, unsettled = self.keeper()
+        for name in ("one", "two"):
+            unsettled.begin(running_of(leased(name)))
+        [extend], _ = keeper.calls(100.0)
+        keeper.heard([extend], [[Hold(True), Hold(False)]])
+        assert keeper.next_in(101.0) > 0
+        keeper.heard([extend], [[Hold(False), Hold(False)]])
+        assert keeper.next_in(101.0) == 0.0
+        assert isinstance(keeper.calls(101.0)[0][0], Beat)
 
     def test_another_epoch_is_said_once(self, caplog: pytest.LogCaptureFixture) -> None:
         keeper, _ = self.keeper()

@@ -42,6 +42,7 @@ class Shop:
 @pytest.fixture
 async def shop(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.setattr(turn, "_REFUSED_S", 0.05)  # how long a worker lets a refusing store alone
+    monkeypatch.setattr(serve, "_LOOK_AGAIN_S", 0.05)  # and one that is away at its start
     return Shop(stage)
 
 
@@ -179,6 +180,39 @@ async def test_the_keeper_goes_on_after_trouble_of_every_kind(shop: Shop) -> Non
                 await asyncio.sleep(0.02)
         shop.gate.set()
         await job.result(timeout=PATIENCE_S)
+
+
+@pytest.mark.parametrize("who", ["waits", "renewals"])
+async def test_a_worker_whose_waits_or_renewals_fail_takes_nobodys_lease(shop: Shop, who: str) -> None:
+    """The store may be away between two turns: what ended meanwhile belongs to the living, who could not renew it."""
+    claims: list[Claim] = []
+
+    def watch(verb: Verb[object]) -> None:
+        if isinstance(verb, Claim) and verb.want:
+            claims.append(verb)
+
+    async def claims_with(trust: bool) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not claims or (claims[-1].trust_ms > 0) != trust:
+                await shop.direct.by_name("quick").enqueue()
+                await asyncio.sleep(0.05)
+
+    @shop.jobs.task(name="quick")
+    async def quick() -> None: ...
+
+    shop.trouble.refuse = watch
+    await shop.work.enqueue()
+    async with serving(shop.jobs, lease=SHORT):
+        await happens(shop.running)  # without a job there is nothing to renew
+        await claims_with(trust=True)
+        if who == "waits":
+            shop.trouble.wait_mode = "away"
+        else:
+            shop.trouble.keeper_mode = "away"
+        await claims_with(trust=False)
+        shop.trouble.wait_mode = shop.trouble.keeper_mode = "here"
+        await claims_with(trust=True)
+        shop.gate.set()
 
 
 async def test_a_worker_whose_store_is_away_at_its_start_begins_when_it_comes(shop: Shop) -> None:

@@ -26,6 +26,7 @@ class Trouble:
         self.address = broker.address
         self.mode: Mode = "here"
         self.keeper_mode: Mode = "here"
+        self.wait_mode: Mode = "here"
         self.refuse: Callable[[Verb[Any]], Exception | None] = lambda verb: None
         self._said: set[tuple[str, int]] = set()
         self.failed = 0
@@ -58,6 +59,10 @@ class Trouble:
             self._said.add((call.caller, call.number))
             raise NoAnswer
 
+    def _fail(self) -> None:
+        self.failed += 1
+        self._changed.set()
+
     async def run(self, call: Call) -> list[Any]:
         mode = self.mode if call.tag else "here"
         try:
@@ -69,12 +74,10 @@ class Trouble:
                 answers = await self._run_rest(call, refused)
             self._after(mode, call)
         except (NoAnswer, StoreUnavailable):
-            self.failed += 1
-            self._changed.set()
+            self._fail()
             raise
         if refused:
-            self.failed += 1
-            self._changed.set()
+            self._fail()
         return answers
 
     async def _run_rest(self, call: Call, refused: dict[int, Exception]) -> list[Any]:
@@ -94,11 +97,16 @@ class Trouble:
         return answers
 
     async def facts(self) -> Facts:
+        try:
+            self._before(self.mode)
+        except (NoAnswer, StoreUnavailable):
+            self._fail()
+            raise
         return await self.broker.facts()
 
     async def wait(self, queues: Sequence[str], seconds: float, *, listener: object = None) -> bool:
-        if self.mode == "away":
-            self._before(self.mode)
+        if "away" in (self.mode, self.wait_mode):
+            self._before("away")
         if self.mode == "silent":
             await asyncio.sleep(seconds)
             return False

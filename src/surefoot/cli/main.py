@@ -67,7 +67,7 @@ def version(out: Output) -> int:
 
 
 @click.command("demo", short_help="The whole story in a minute.")
-@click.option("--redis", metavar="URL", help="Tell it on this server instead of a file.")
+@click.option("--redis", metavar="URL", help="Tell it on this server, in a namespace of its own.")
 @click.option("--fast", is_flag=True, help="The same with short leases and delays.")
 def demo(*, redis: str | None, fast: bool) -> int:
     """The whole story in a minute: enqueue, work, fail, retry, kill -9, recovery, dead letter, requeue; lost: 0."""

@@ -13,7 +13,7 @@ import traceback
 from itertools import dropwhile
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeGuard, TypeVar
 
 import click
 
@@ -22,9 +22,11 @@ from surefoot.core.errors import ConfigError
 from surefoot.core.names import did_you_mean
 
 if TYPE_CHECKING:
+    from surefoot.brokers.broker import Verb
     from surefoot.client.queue import Queue
     from surefoot.worker import Worker
 
+T = TypeVar("T")
 Loaded: TypeAlias = "tuple[Queue, ...] | Worker"
 
 _HOUSE: Final = str(Path(__file__).parents[1]) + os.sep
@@ -73,7 +75,7 @@ class Scope:
         loaded = load(application, folder=self._folder, verbose=self._verbose)
         found = chosen(queues_of(loaded), self.names, f"'{application}'")
         for queue in found:
-            opened(queue)
+            opened(queue, at_once=True)
         return found
 
     def _stored(self) -> list["Queue"]:
@@ -89,7 +91,7 @@ class Scope:
         for name in self.names:
             if name not in stored:
                 raise _no_queue("the store", name, stored)
-        return [opened(Queue(url, name=name)) for name in (self.names or stored)]
+        return [opened(Queue(url, name=name), at_once=True) for name in (self.names or stored)]
 
 
 def load(text: str, *, folder: Path | None = None, verbose: bool = False) -> Loaded:
@@ -125,13 +127,27 @@ def chosen(queues: list["Queue"], names: tuple[str, ...], owner: str) -> list["Q
     return [known[name] for name in names] if names else queues
 
 
-def opened(queue: "Queue") -> "Queue":
-    """The queue, with its store found to be there."""
+def opened(queue: "Queue", *, at_once: bool = False) -> "Queue":
+    """The queue, with its store found to be there. `at_once`: asked a single time, because a person waits."""
+    from surefoot.brokers.broker import Stats
+
     try:
-        queue.open_sync()
+        if at_once:
+            _ask_once(queue, Stats(queue.full_name, 0))
+        else:
+            queue.open_sync()
     except ConfigError as fault:
         raise StoreFault(str(fault)) from None
     return queue
+
+
+def _ask_once(queue: "Queue", verb: "Verb[T]") -> T:
+    """The answer to a verb that only reads; a store that is away is not asked again, as an application would."""
+    from surefoot.client.session import SyncSession
+
+    answer: T
+    (answer,) = SyncSession(queue.broker).ask([verb], deadline=0)
+    return answer
 
 
 def stored_names(url: str) -> list[str]:
@@ -146,7 +162,7 @@ def stored_names(url: str) -> list[str]:
             raise StoreFault(f"there is no file {address.path}; check the URL, or name the application.")
         door = Queue(url)
         namespace = door.full_name.partition(":")[0]
-        (found,) = door.sessions.ask_sync([Queues(f"{namespace}:")])
+        found = _ask_once(door, Queues(f"{namespace}:"))
     except ConfigError as fault:
         raise StoreFault(str(fault)) from None
     return sorted(name.rpartition(f"{namespace}:")[2] for name in found)

@@ -56,6 +56,7 @@ Twice: hand everything back now. A third time: leave at once.
 @click.option("--burst", is_flag=True, help="Leave when there is nothing to do.")
 @click.option("-l", "--log-level", type=_LEVEL, help="The least that is logged (info).")
 @click.option("--log-format", type=click.Choice(logs.FORMATS), help="text or json, one line an event (text).")
+@click.option("--allow-eviction", is_flag=True, help="Start although the server may drop jobs when its memory is full.")
 @click.option("--check", is_flag=True, help="Load everything, print queues, tasks and crons, leave.")
 @plain
 def worker(
@@ -72,6 +73,8 @@ def worker(
     _ready(built, out)
     if options["check"]:
         return _check(built, out)
+    if options["allow_eviction"]:
+        built.allow_eviction = True
     for one in built.queues:
         opened(one)
     _set_up_logs(built, options, out)

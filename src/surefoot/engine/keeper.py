@@ -22,6 +22,7 @@ from surefoot.brokers.broker import VERB_LIMIT, Beat, Extend, Verb
 from surefoot.client.session import SyncSession
 from surefoot.core.errors import StoreError
 from surefoot.core.job import Progress
+from surefoot.engine.outage import Outage
 from surefoot.engine.unsettled import Held, Unsettled
 from surefoot.execution.context import Running
 
@@ -99,23 +100,24 @@ class Keeper:
     def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any]) -> list[News]:
         """The runs for which a renewal brought news: a lost lease, a cancel request, progress that was stored."""
         news: list[News] = []
+        emptied: list[str] = []
         for verb, answer in zip(verbs, answers, strict=True):
             if isinstance(answer, Exception):
                 log.warning("the lease keeper was refused: %s", answer)
             elif isinstance(verb, Beat):
-                self._same_store(verb.queue, answer)
+                if self._epochs.setdefault(verb.queue, answer) != answer:
+                    self._epochs[verb.queue] = answer
+                    emptied.append(verb.queue)
             elif isinstance(verb, Extend):
                 asked = next(some for extend, some in self._asked if extend is verb)
                 for one, hold in zip(asked, answer, strict=True):
                     if one.running is not None and (not hold.held or hold.cancel is not None or one.progress):
                         news.append(News(one.running, hold, one.progress))
+                if not any(hold.held for hold in answer):
+                    self.beat_soon()  # perhaps the whole store is another one
+        if emptied:
+            log.error("the store was emptied or replaced; what it held before is gone (%s)", ", ".join(emptied))
         return news
-
-    def _same_store(self, queue: str, epoch: str) -> None:
-        before = self._epochs.setdefault(queue, epoch)
-        if before != epoch:
-            self._epochs[queue] = epoch
-            log.error("queue %s: the store was emptied or replaced; what it held before is gone", queue)
 
 
 class Pulse:
@@ -154,7 +156,8 @@ class KeeperThread:
         pulse: Pulse,
         *,
         lease_ms: int,
-        on_news: Callable[[list[News]], None],
+        on_news: Callable[[list[News]], object],
+        on_away: Callable[[], object],
         on_blocked: Callable[[float, str], None],
         on_gone: Callable[[float], None],
     ) -> None:
@@ -163,11 +166,13 @@ class KeeperThread:
         self._pulse = pulse
         self._lease_s = lease_ms / 1000
         self._on_news = on_news
+        self._on_away = on_away
         self._on_blocked = on_blocked
         self._on_gone = on_gone
         self._bell = threading.Event()
         self._stopping = threading.Event()
         self._told = 0.0
+        self._outage = Outage("leases could not be renewed; running jobs go on")
         self._thread = threading.Thread(target=self._serve, name="surefoot-keeper", daemon=True)
 
     def start(self) -> None:
@@ -205,7 +210,7 @@ class KeeperThread:
 
     def _say_goodbye(self) -> None:
         with contextlib.suppress(Exception):  # whoever looks will see in 45 s that it is gone
-            self._session.ask(self._keeper.farewell(), deadline=_GOODBYE_S / 2, apart=True)
+            self._session.ask(self._keeper.farewell(), deadline=_GOODBYE_S / 2, urgent=True, apart=True)
 
     def _step(self) -> None:
         news: list[News] = []
@@ -213,8 +218,11 @@ class KeeperThread:
             try:
                 answers = self._session.ask(verbs, deadline=self._lease_s / 4, urgent=True, apart=True)
             except StoreError as away:
-                log.warning("leases could not be renewed: %s", away)
+                with contextlib.suppress(RuntimeError):  # the store may be away for longer than the loop is there
+                    self._on_away()
+                self._outage.met(away, clock.monotonic())
                 break
+            self._outage.over()
             news += self._keeper.heard(verbs, answers)
         if news:
             self._on_news(news)

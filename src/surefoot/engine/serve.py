@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from surefoot.core.outcome import Interrupted, Outcome
 from surefoot.engine.crons import Crons
 from surefoot.engine.deadlines import Deadlines
 from surefoot.engine.drain import Drain
+from surefoot.engine.fitness import Fitness
 from surefoot.engine.keeper import News
 from surefoot.engine.report import Report
 from surefoot.engine.rescue import EXIT_STUCK
@@ -31,6 +33,7 @@ log: Final = logging.getLogger("surefoot.worker")
 
 PATIENCE_S: Final = 600.0
 """How long one turn waits for a store that is away; the same call all the time, so that nothing is done twice."""
+_LOOK_AGAIN_S: Final = 1.0
 _STRAGGLERS_S: Final = 3.0
 _FAREWELL_S: Final = 2.0
 
@@ -45,6 +48,7 @@ class Serving:
         served: Sequence[Served],
         unsettled: Unsettled,
         *,
+        fitness: Fitness,
         limits: Limits,
         deal: Deal,
         drain: Drain,
@@ -57,12 +61,12 @@ class Serving:
         self.exit_code = 0
         self._loop = asyncio.get_running_loop()
         self._session = session
+        self._fitness = fitness
         self._unsettled = unsettled
         self._drain = drain
-        self._crons = Crons({one.queue: one.crons for one in served})
         self._report = report
         self._bell = asyncio.Event()
-        self._waiter = Waiter(broker, self._bell.set)
+        self._waiter = Waiter(broker, self._bell.set, self.lost_contact)
         self._threads_limit = threads
         self._middleware = middleware
         self.coroutines = LoopLane(self._loop, self._ended, self._began, middleware)
@@ -72,7 +76,8 @@ class Serving:
         self._timers: list[asyncio.TimerHandle] = []
         self._turn = Turn(
             served, unsettled, limits=limits, deal=deal, trust=Trust(limits.lease_ms, clock.monotonic()),
-            waiter=self._waiter, crons=self._crons, drain=drain, report=report, start=self.start,
+            waiter=self._waiter, crons=Crons({one.queue: one.crons for one in served}), drain=drain, report=report,
+            start=self.start,
         )  # fmt: skip
 
     # --- what a run sees ---
@@ -122,7 +127,7 @@ class Serving:
                 timer.cancel()
 
     async def _turns(self, burst: bool) -> None:
-        await self._learn_crons()
+        await self._meet_store()
         while True:
             self._bell.clear()
             now = clock.monotonic()
@@ -170,6 +175,12 @@ class Serving:
                 running.cancel_reason = hold.cancel
                 self._lane(running).stop(running, "cancel")
 
+    def lost_contact(self) -> None:
+        """A wait or a renewal failed: what this worker believes of the leases of others begins anew. On the loop's
+        thread.
+        """
+        self._turn.trust.broken(clock.monotonic())
+
     def start(self, run: Run, served: Served) -> None:
         """Put an admitted job into its lane."""
         running = Running(run, served.queue, self)
@@ -181,14 +192,14 @@ class Serving:
         else:
             self.threads.start(running)
 
-    async def _learn_crons(self) -> None:
-        questions = self._crons.questions()
-        if not questions:
-            return
-        asked = clock.monotonic()
-        for question, stats in zip(questions, await self._session.ask(questions), strict=True):
-            self._turn.trust.heard(stats.now_ms, asked, clock.monotonic())
-            self._crons.learn(question.queue, stats.crons, stats.now_ms)
+    async def _meet_store(self) -> None:
+        """Nothing is claimed before the store was found fit; one that is away is waited for."""
+        while not self._drain.leaving:
+            self._bell.clear()
+            if await self._fitness.look():
+                return
+            self.lost_contact()
+            await self._sleep(random.uniform(0.5, 1) * _LOOK_AGAIN_S)
 
     async def _exchange(self, verbs: Sequence[Verb[Any]]) -> None:
         """One round trip. Nothing cancels it but the end of all patience: a reply on its way holds jobs."""
@@ -212,12 +223,15 @@ class Serving:
             for served in self._turn.served:
                 self._waiter.listen(served.queue, self._turn.limits.floor_ms / 1000)
         seconds = self._turn.next_in(now)
+        await self._sleep(seconds)
+        self._turn.trust.rested(now + seconds, clock.monotonic())
+
+    async def _sleep(self, seconds: float) -> None:
         timer = clock.call_later(self._loop, seconds, self._bell.set)
         try:
             await self._bell.wait()
         finally:
             timer.cancel()
-        self._turn.trust.rested(now + seconds, clock.monotonic())
 
     def _over(self, burst: bool) -> bool:
         if self._drain.leaving:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from surefoot.brokers.answers import Claimed, Hold, Lease, Verdict
-from surefoot.brokers.broker import Claim, Extend, NoRoom, Prune, Settle, Tick, Verb
+from surefoot.brokers.broker import Claim, Extend, NoRoom, Prune, Settle, Stats, Tick, Verb
 from surefoot.client.session import new_id
 from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, decode_envelope, encode_error, mark_begun
 from surefoot.core.job import Leased
@@ -100,6 +100,7 @@ class Turn:
         if self._suspects:
             return verbs + self._marks()
         verbs += self._claims(now)
+        verbs += self.crons.questions()
         verbs += self.crons.due(self.trust.estimate_ms(now))
         for served in self.served:
             if served.chores:
@@ -203,6 +204,8 @@ class Turn:
                     self._claimed(verb, answer, asked, now)
                 case Extend() if not isinstance(answer, Exception):
                     self._marked(verb, answer)
+                case Stats() if not isinstance(answer, Exception):
+                    self.crons.learn(verb.queue, answer.crons, answer.now_ms)
                 case Tick() if not isinstance(answer, Exception):
                     self.crons.heard(verb, answer, self.trust.estimate_ms(now))
                 case Prune() if not isinstance(answer, Exception):

@@ -6,7 +6,8 @@ from typing import Final
 
 from surefoot import clock
 from surefoot.brokers.broker import Broker
-from surefoot.core.errors import StoreError
+from surefoot.core.errors import StoreError, StoreUnavailable
+from surefoot.engine.outage import Outage
 
 _STORE_AWAY_S: Final = 0.2
 
@@ -16,9 +17,11 @@ class Waiter:
     `clear` then claim.
     """
 
-    def __init__(self, broker: Broker, bell: Callable[[], None]) -> None:
+    def __init__(self, broker: Broker, bell: Callable[[], None], away: Callable[[], None]) -> None:
         self._broker = broker
         self._bell = bell
+        self._away = away
+        self._outage = Outage("wake-ups cannot be waited for; jobs may start late")
         self._open: dict[str, asyncio.Task[None]] = {}
         self._rung: set[str] = set()
 
@@ -46,7 +49,11 @@ class Waiter:
         came = False
         try:
             came = await self._broker.wait([queue], seconds, listener=self)
-        except StoreError:
+            self._outage.over()
+        except StoreError as trouble:
+            if isinstance(trouble, StoreUnavailable):
+                self._away()
+            self._outage.met(trouble, clock.monotonic())
             await clock.sleep(_STORE_AWAY_S)  # the next claim meets the same trouble, and waits it out
         finally:
             del self._open[queue]

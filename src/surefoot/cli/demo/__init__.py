@@ -12,15 +12,13 @@ _NEEDED = {"aiosmtpd": "aiosmtpd", "aiosmtplib": "aiosmtplib", "PIL": "pillow"}
 def run(*, redis: str | None = None, fast: bool = False, keep: bool = False) -> int:
     """Tell the story, once a process, and return the exit code: 0 only if everything that it promises was seen.
 
-    `fast`: leases of 1 s, so that the recovery after a kill needs no patience. `keep`: leave the folder behind.
+    `redis`: the URL of a server to tell it on, instead of a file. `fast`: leases of 1 s, so that the recovery after a
+    kill needs no patience. `keep`: leave the folder behind.
     """
-    if redis is not None:
-        sys.stderr.write("surefoot: this release stores jobs in sqlite only; write `surefoot demo` without --redis.\n")
-        return 2
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing:
         sys.stderr.write(f"surefoot: the demo needs {', '.join(missing)}: run `pip install 'surefoot[demo]'` first.\n")
         return 1
     from surefoot.cli.demo.stage import play
 
-    return play(fast=fast, keep=keep)
+    return play(redis=redis, fast=fast, keep=keep)

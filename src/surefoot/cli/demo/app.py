@@ -17,6 +17,7 @@ import aiosmtplib
 from PIL import Image, ImageOps
 
 from surefoot import Queue, Retry, Worker, current_job
+from surefoot.cli.demo.crew import leave_when_alone
 from surefoot.cli.demo.ledger import Ledger
 
 shop = Queue(name="demo")  # the URL comes from SUREFOOT_URL
@@ -109,6 +110,7 @@ async def services() -> AsyncIterator[Services]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+    leave_when_alone()
     Worker(
         shop,
         lifespan=services,

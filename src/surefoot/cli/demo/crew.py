@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Crew:
                 *COMMAND,
                 cwd=self._folder,  # nothing in the user's folder may stand before a module that a worker imports
                 env=self._environment,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,  # never written to: see leave_when_alone
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -78,3 +79,13 @@ class Crew:
         code = await process.wait()
         del self._running[pid]
         return code
+
+
+def leave_when_alone() -> None:
+    """In a worker: drain when the process that started it is gone, however that ended. Its end of our stdin closes."""
+
+    def listen() -> None:
+        os.read(sys.stdin.fileno(), 1)  # below Python's own buffer, whose lock an exit would wait for
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=listen, name="lifeline", daemon=True).start()

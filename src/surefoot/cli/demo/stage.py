@@ -1,26 +1,35 @@
-"""Sets the stage for the story and clears it again: a folder, a mail server, the worker processes, the signals."""
+"""Sets the stage for the story and clears it again: a folder, a store, a mail server, the workers, the signals."""
 
 import asyncio
+import logging
 import shutil
 import signal
 import tempfile
 import traceback
 from pathlib import Path
 
+from surefoot import Queue
 from surefoot.cli.demo.app import shop
 from surefoot.cli.demo.crew import Crew
+from surefoot.cli.demo.ground import File, Ground, Namespace
 from surefoot.cli.demo.ledger import Ledger
 from surefoot.cli.demo.mailbox import Mailbox
 from surefoot.cli.demo.show import Show
 from surefoot.cli.demo.story import DRAIN_S, FAST, NORMAL, Pace, Story
+from surefoot.cli.exits import StoreFault
+from surefoot.cli.target import opened
+from surefoot.core.errors import ConfigError, StoreError
+from surefoot.engine.fitness import Fitness
 
 
-def play(*, fast: bool, keep: bool) -> int:
+def play(*, redis: str | None, fast: bool, keep: bool) -> int:
     """The whole of it, from an empty folder to no folder. One that failed is kept, with the workers' logs."""
+    namespace = None if redis is None else _namespace_on(redis)
     folder = Path(tempfile.mkdtemp(prefix="surefoot-demo-"))
+    ground = namespace or File(folder)
+    shop.bind(ground.url)
     with Show() as show:
-        show.say(f"One queue in {folder / 'jobs.db'}; nothing else is used, nothing stays behind.")
-        code = asyncio.run(_until_a_signal(folder, FAST if fast else NORMAL, show))
+        code = asyncio.run(_until_a_signal(folder, ground, FAST if fast else NORMAL, show))
     if code == 1:
         show.say(f"The workers' logs: {', '.join(str(log) for log in sorted(folder.glob('*.log')))}")
     if keep or code == 1:
@@ -30,9 +39,22 @@ def play(*, fast: bool, keep: bool) -> int:
     return code
 
 
-async def _until_a_signal(folder: Path, pace: Pace, show: Show) -> int:
+def _namespace_on(url: str) -> Namespace:
+    """A place on this server, which was seen to be fit: before anything is begun that would have to be cleared away."""
+    try:
+        namespace = Namespace(url)
+    except ConfigError as fault:
+        raise StoreFault(str(fault)) from None
+    queue = opened(Queue(namespace.url, name=shop.name), at_once=True)
+    logging.getLogger("surefoot").addHandler(logging.NullHandler())  # what is no more than a warning, the story tells
+    asyncio.run(Fitness(queue.broker, allow_eviction=False).look())
+    queue.close_sync()
+    return namespace
+
+
+async def _until_a_signal(folder: Path, ground: Ground, pace: Pace, show: Show) -> int:
     loop = asyncio.get_running_loop()
-    story = loop.create_task(_tell(folder, pace, show))
+    story = loop.create_task(_tell(folder, ground, pace, show))
     came: list[int] = []
 
     def leave(number: int) -> None:
@@ -43,24 +65,29 @@ async def _until_a_signal(folder: Path, pace: Pace, show: Show) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, leave, number)
     try:
-        return await story
+        code = await story
     except asyncio.CancelledError:
         if not came:
             raise
-        return 128 + came[0]
+        code = 128 + came[0]
+    try:
+        await ground.clear()
+    except StoreError as fault:
+        show.say(f"FAILED  {fault}")
+        code = code or 1
+    return code
 
 
-async def _tell(folder: Path, pace: Pace, show: Show) -> int:
+async def _tell(folder: Path, ground: Ground, pace: Pace, show: Show) -> int:
     mailbox, ledger = Mailbox(), Ledger(folder / "ledger")
-    url = f"sqlite:///{folder}/jobs.db"
     environment = {
-        "SUREFOOT_URL": url, "DEMO_FOLDER": str(folder), "DEMO_SMTP_PORT": str(await mailbox.open()),
+        "SUREFOOT_URL": ground.url, "DEMO_FOLDER": str(folder), "DEMO_SMTP_PORT": str(await mailbox.open()),
         "DEMO_LEASE": str(pace.lease_s), "DEMO_DRAIN": str(DRAIN_S),
     }  # fmt: skip
     crew = Crew(folder, environment)
     try:
-        shop.bind(url)
         async with shop:
+            show.say(await ground.told())
             try:
                 return 0 if await Story(folder, pace, show, crew, mailbox, ledger).tell() else 1
             finally:
