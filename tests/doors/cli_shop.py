@@ -10,6 +10,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import shutil
 import subprocess
 import sys
@@ -253,7 +254,10 @@ def on_terminal(shop: Shop, *args: str) -> Iterator[tuple[subprocess.Popen[bytes
 
 
 def _take_the_terminal() -> None:
-    """Make the terminal the controlling one, so that Ctrl-C is a signal."""
+    """Make the terminal the controlling one, so that Ctrl-C is a signal; where the tests run in the background, their
+    children would ignore it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

@@ -94,7 +94,7 @@ async def test_a_worker_holds_a_connection_for_turns_one_a_queue_to_wait_and_one
                 "eval",
             ]:  # those of the test before may still be closing
                 await asyncio.sleep(0.02)
-    assert len(last_commands()) == 4, "it says goodbye on the same ones"
+    assert last_commands().count("eval") == 2, "it says goodbye on the same ones"
     broker.close_sync()
 
 

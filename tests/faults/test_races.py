@@ -14,6 +14,7 @@ def test_D10_cancel_racing_a_claim(fleet: Fleet, dice: random.Random) -> None:
         ids = fleet.enqueue("work", 100, seconds=0.01)
         for id in dice.sample(ids, 50):
             words[id] = fleet.queue.handle(id).cancel_sync("changed my mind")
+        eventually("every job ended", fleet.over)  # or the next hundred would stand behind these, and never run
         return {"cancelled", "requested"} <= set(words.values())
 
     eventually("cancels and claims have both won", both_have_won)
