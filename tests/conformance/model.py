@@ -49,7 +49,7 @@ class Model:
         return [self._answer(call, verb) for verb in call.verbs]
 
     def _answer(self, call: b.Call, verb: b.Verb[Any]) -> Any:
-        queue = self.queues.setdefault(verb.queue, Queue(epoch=call.caller))
+        queue = self.queues.setdefault(verb.queue, Queue(epoch=f"{call.caller}.{call.now}"))
         turn = Turn(queue, call, self.understands, self.ties, watched=self.watched)
         if not isinstance(verb, b.NUMBERED):
             return turn.do(verb)

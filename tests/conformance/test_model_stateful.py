@@ -17,7 +17,7 @@ from tests.conformance import drawing as draw
 from tests.conformance.compare import assert_same, seen_record, seen_stats
 from tests.conformance.model import Model
 from tests.conformance.model_state import Queue as ModelQueue
-from tests.conformance.stores import KINDS, MODEL, QUEUE, Kind, Runner, Store
+from tests.conformance.stores import KINDS, MODEL, QUEUE, START_MS, Kind, Runner, Store
 
 from surefoot.brokers.answers import Lease
 from surefoot.brokers.broker import (
@@ -59,7 +59,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.place = Path(tempfile.mkdtemp(prefix="surefoot-"))
         self.store = Store(self.kind, self.place)
-        self.queue = ModelQueue(epoch=CALLERS[0])
+        self.queue = ModelQueue(epoch=f"{CALLERS[0]}.{START_MS}")
         self.model = Model(ties=self.kind.ties, queues={QUEUE: self.queue}, watched=self.kind.server is not None)
         self.loop = asyncio.new_event_loop()
         self.numbers = dict.fromkeys(CALLERS, 0)

@@ -10,8 +10,8 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import shutil
+import signal
 import subprocess
 import sys
 import termios

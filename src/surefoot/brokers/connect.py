@@ -19,6 +19,8 @@ from surefoot.core.names import did_you_mean, is_namespace
 MEMORY: Final = ":memory:"
 PORT: Final = 6379
 TIMEOUT_S: Final = 5.0
+TRIES: Final = 3
+"""How often a call may meet silence before its own time is over; each try is on a new connection."""
 BUSY_TIMEOUT_S: Final = 30.0
 
 _SERVERS: Final = ("redis", "rediss", "valkey", "valkeys")
@@ -146,8 +148,8 @@ def _redis(url: str, address: Address) -> tuple[object, Callable[[], Broker]]:
             raise ConfigError(
                 f"cannot use {address.url}: '{missing.name}' is not installed; pip install 'surefoot[redis]'."
             ) from None
-        timeout = TIMEOUT_S if address.timeout is None else address.timeout
-        return RedisBroker(Server(shown=address.url, timeout=timeout, **msgspec.structs.asdict(login)))
+        patience = TIMEOUT_S if address.timeout is None else address.timeout
+        return RedisBroker(Server(shown=address.url, timeout=patience / TRIES, **msgspec.structs.asdict(login)))
 
     return login, make
 

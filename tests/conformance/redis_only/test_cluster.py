@@ -131,7 +131,7 @@ def configure(hand: Hand) -> None:
 
 
 def beat(hand: Hand) -> None:
-    assert hand.say(Beat(QUEUE, hand.caller, b"{}")) == hand.caller
+    assert hand.say(Beat(QUEUE, hand.caller, b"{}")).startswith(hand.caller)
 
 
 def prune(hand: Hand) -> None:

@@ -147,7 +147,6 @@ def test_R11_no_job_stays_in_a_dead_socket(fleet: Fleet, server: Server, proxy: 
     fleet.stop(*workers)
 
 
-@pytest.mark.xfail(reason="one reply is waited for as long as the whole call may last: nothing is said again")
 def test_R11_a_producer_gets_over_a_half_open_connection(fleet: Fleet, proxy: Proxy) -> None:
     """With the settings that everybody has."""
     fleet.enqueue("work", seconds=0)

@@ -131,7 +131,6 @@ def test_R17_calls_wait_for_the_end_of_a_busy_script(server: Server) -> None:
     assert not killed_scripts(server)
 
 
-@pytest.mark.xfail(reason="what a busy server does not say of itself is taken for its last word")
 def test_R17_the_first_call_meets_a_busy_server(server: Server) -> None:
     """Whoever comes while it is busy waits too, and judges the server when it can be asked."""
     with Proxy(server.port) as proxy, broker_at(proxy.port) as broker:

@@ -125,7 +125,7 @@ def test_R6_an_emptied_server_has_another_epoch_and_nothing_crashes(server: Serv
             one.put("a")
             other.ask(verbs("")[-2])
             epoch = other.say(Beat(QUEUE, "w", b"{}"))
-            assert epoch == one.session.caller
+            assert epoch.startswith(one.session.caller)
             held = {leased.id: leased for leased in one.claim()}
             server.say("FLUSHALL")
             verb = verbs(held["a"].token)[place]
@@ -133,7 +133,7 @@ def test_R6_an_emptied_server_has_another_epoch_and_nothing_crashes(server: Serv
             assert answer == told_of_nothing(verb, answer)
             assert one.claim() == [] or isinstance(verb, Put | Tick)
             assert one.states("b") == ["unknown"]
-            assert other.say(Beat(QUEUE, "w", b"{}")) == one.session.caller
+            assert other.say(Beat(QUEUE, "w", b"{}")).startswith(one.session.caller)
             assert other.put("c") == ["created"]
 
 
@@ -162,11 +162,12 @@ def test_R6_the_epoch_of_an_emptied_server_is_another_one(server: Server) -> Non
     with broker_at(server.port) as broker:
         one, other = Talker(broker), Talker(broker)
         one.put("a")
-        assert other.stats().epoch == one.session.caller
+        before = other.stats().epoch
+        assert before.startswith(one.session.caller)
         server.say("FLUSHALL")
         assert one.stats().epoch == ""
-        other.claim()
-        assert one.stats().epoch == one.say(Beat(QUEUE, "w", b"{}")) == other.session.caller
+        one.put("a")
+        assert one.stats().epoch == one.say(Beat(QUEUE, "w", b"{}")) != before, "also if the same caller begins it"
 
 
 # R23

@@ -3,7 +3,8 @@
 import re
 from typing import Any, Final, Literal
 
-from surefoot.brokers.broker import Facts
+from surefoot.brokers.broker import Facts, NoAnswer
+from surefoot.brokers.redis.refusals import meaning
 from surefoot.brokers.redis.server import Command, Server
 from surefoot.core.errors import StoreUnsuitable
 
@@ -12,8 +13,15 @@ _OLDEST: Final = (6, 2)
 
 
 def judge(server: Server, replies: list[Any]) -> Facts:
-    """What the server says; StoreUnsuitable if it is too old, or a replica. One that may not say is believed."""
+    """What the server says; StoreUnsuitable if it is too old, or a replica, NoAnswer if it cannot say now.
+
+    One that may not say is believed.
+    """
     info, save = replies
+    if isinstance(info, Exception):
+        told_later = meaning(server.shown, "", info)
+        if isinstance(told_later, NoAnswer):
+            raise told_later
     told = {} if isinstance(info, Exception) else _lines(info)
     version = told.get("redis_version", "")
     numbers = tuple([int(number) for number in re.findall(r"\d+", version)[:2]])

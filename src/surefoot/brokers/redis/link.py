@@ -104,7 +104,7 @@ class Link:
             return await self._converse(packed)
         except asyncio.CancelledError:
             if self._late and task.uncancel() <= cancelling:
-                raise NoAnswer(f"no answer from {self._server.shown} within {seconds:g} s.") from None
+                raise NoAnswer(f"no answer from {self._server.shown} within {seconds:.2g} s.") from None
             raise
         except Exception as error:
             raise lost(self._server, error) from error

@@ -73,7 +73,7 @@ def _words(server: Server, error: BaseException) -> str | None:
         case told.InvalidResponse():
             return "what answers there does not speak the Redis protocol"
         case told.TimeoutError() | TimeoutError():
-            return f"no answer within {server.timeout:g} s"
+            return f"no answer within {server.timeout:.2g} s"
         case OSError():
             return _system_words(error)
         case told.ConnectionError() if "max number of clients" in str(error):  # both servers have no word of its own

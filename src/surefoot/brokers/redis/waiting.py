@@ -5,12 +5,14 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
+from redis.exceptions import NoPermissionError
+
 from surefoot import clock
 from surefoot.brokers.bells import Bells
 from surefoot.brokers.broker import NoAnswer
 from surefoot.brokers.redis.connection import Apart, Connections
 from surefoot.brokers.redis.names import key
-from surefoot.core.errors import StoreError, StoreUnavailable
+from surefoot.core.errors import StoreError, StoreUnavailable, StoreUnsuitable
 
 _LEAST_S: Final = 0.001
 """The shortest blocked read: the server takes less for 0, and that for ever."""
@@ -232,8 +234,9 @@ class _Read:
             await asyncio.wait({task})
 
 
-def _refused(connections: Connections, error: Exception) -> StoreUnavailable:
-    return StoreUnavailable(f"cannot wait at {connections.server.shown} ({str(error).rstrip('.')}).")
+def _refused(connections: Connections, error: Exception) -> StoreError:
+    kind = StoreUnsuitable if isinstance(error, NoPermissionError) else StoreUnavailable
+    return kind(f"cannot wait at {connections.server.shown} ({str(error).rstrip('.')}).")
 
 
 def _told(error: Exception) -> Exception:

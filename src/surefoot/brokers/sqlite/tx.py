@@ -131,12 +131,12 @@ class Tx:
         return house
 
     def found(self, queue: str) -> House:
-        """The same for a verb that writes: the first one marks the queue as ours and as begun by this caller."""
+        """The same for a verb that writes: the first one marks the queue as ours and as begun by this caller now."""
         house = self.house(queue)
         if house.layout is None:
             self.set_word(queue, "layout", LAYOUT)
-            self.set_word(queue, "epoch", self.caller)
-            house.layout, house.epoch = LAYOUT, self.caller
+            house.layout, house.epoch = LAYOUT, f"{self.caller}.{self.now_ms}"
+            self.set_word(queue, "epoch", house.epoch)
         return house
 
     def set_word(self, queue: str, name: str, value: int | str | None) -> None:

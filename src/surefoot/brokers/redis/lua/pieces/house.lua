@@ -9,10 +9,12 @@ if layout and layout ~= '$LAYOUT' then
   return redis.error_reply('LAYOUT ' .. layout)
 end
 
--- The first write marks the queue as ours and as begun by this caller.
+-- The first write marks the queue as ours, and as begun by this caller at this time.
+local begun = ARGV.caller .. '.' .. stamp
+
 local function found()
   if not layout then
-    layout, epoch = '$LAYOUT', ARGV.caller
+    layout, epoch = '$LAYOUT', begun
     redis.call('HSET', KEYS.meta, 'layout', layout, 'epoch', epoch)
   end
 end

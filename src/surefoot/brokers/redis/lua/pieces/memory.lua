@@ -38,7 +38,7 @@ local function remember(said, ...)
   if layout then
     redis.call('HSET', KEYS.meta, field, record, ...)
   else
-    redis.call('HSET', KEYS.meta, 'layout', '$LAYOUT', 'epoch', ARGV.caller, field, record, ...)
+    redis.call('HSET', KEYS.meta, 'layout', '$LAYOUT', 'epoch', begun, field, record, ...)
   end
   if not house[7] then
     drop_callers(4)
