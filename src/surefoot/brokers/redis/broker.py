@@ -78,13 +78,13 @@ class RedisBroker:
         self._fresh()
 
     def _fresh(self) -> None:
-        self._pid = os.getpid()
         self._scripts = scripts(self._understands)
         self._connections = Connections(self.server)
         self._bells = Bells()
         self._waiting = Waiting(self._connections, self._bells)
         self._endings = Endings(self._connections, self._bells)
         self._facts: Facts | None = None
+        self._pid = os.getpid()  # the last: another thread of this child may look meanwhile
 
     def _same_process(self) -> None:
         """In a forked child: connections and waiters are the parent's. They are kept and never used, not closed."""
