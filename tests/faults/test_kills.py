@@ -170,7 +170,7 @@ def kill_run(fleet: Fleet, dice: random.Random, crew: Crew) -> None:
 
 
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("number", range(2))
+@pytest.mark.parametrize("number", range(1))
 @pytest.mark.parametrize("crew", CREWS)
 def test_acceptance_kill_run_with_default_settings(fleet: Fleet, dice: random.Random, crew: Crew, number: int) -> None:
     kill_run(fleet, dice, crew)
@@ -178,7 +178,7 @@ def test_acceptance_kill_run_with_default_settings(fleet: Fleet, dice: random.Ra
 
 @pytest.mark.faults_full
 @pytest.mark.timeout(150)
-@pytest.mark.parametrize("number", range(2, 20))
+@pytest.mark.parametrize("number", range(1, 20))
 @pytest.mark.parametrize("crew", CREWS)
 def test_acceptance_more_kill_runs(fleet: Fleet, dice: random.Random, crew: Crew, number: int) -> None:
     kill_run(fleet, dice, crew)
