@@ -35,7 +35,9 @@ def eventually(what: str, condition: Callable[[], object], seconds: float = PATI
 
 
 def is_free(lock: Path) -> bool:
-    """Whether nobody holds this lock file."""
+    """Whether nobody holds this lock file; before the first write there is none."""
+    if not lock.exists():
+        return True
     with lock.open("rb") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
