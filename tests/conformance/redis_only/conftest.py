@@ -1,10 +1,12 @@
-"""One server for all cases of this folder that can share one, empty for each. No case lives here."""
+"""The servers of this folder: one that all cases share, empty for each, and one a module. No case lives here."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from tests.conformance.redis_only.stage import Make, opening
 from tests.conformance.stores import REDIS, server_of
-from tests.servers import Conversation
+from tests.servers import Conversation, start
+from tests.servers import Server as Running
 
 
 @pytest.fixture
@@ -14,3 +16,17 @@ def talk() -> Iterator[Conversation]:
     with server_of(REDIS.server).conversation() as talk:
         talk.say("FLUSHALL")
         yield talk
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of the module's own."""
+    with start(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Make]:
+    """Makes connections that are closed at the end."""
+    async with opening() as make:
+        yield make

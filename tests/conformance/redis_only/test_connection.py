@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import anyio
@@ -19,7 +18,6 @@ from tests.conformance.redis_only.stage import (
     at,
     client_id,
     eventually,
-    opening,
     ours,
 )
 from tests.conformance.redis_only.trickster import Trickster, agree
@@ -35,18 +33,6 @@ from surefoot.core.errors import StoreUnavailable
 def door(request: pytest.FixtureRequest) -> Door:
     chosen: Door = request.param
     return chosen
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with start(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Make]:
-    async with opening() as make:
-        yield make
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """Hints that jobs ended: one subscription a loop, early rather than never, and never an error."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 import uvloop
-from tests.conformance.redis_only.stage import LONG, Make, at, eventually, opening, ours
+from tests.conformance.redis_only.stage import LONG, Make, at, eventually, ours
 from tests.servers import Server as Running
 from tests.servers import start
 
@@ -20,18 +19,6 @@ from surefoot.core.errors import StoreUnsuitable
 
 MAIL, IMAGES = "shop:mail", "shop:images"
 SHORT = 0.1
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with start(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Make]:
-    async with opening() as make:
-        yield make
 
 
 class Watcher:

@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,13 +22,11 @@ from tests.conformance.redis_only.stage import (
     client_id,
     eventually,
     in_thread,
-    opening,
     ours,
     urgent,
 )
 from tests.conformance.redis_only.trickster import Trickster
 from tests.servers import Server as Running
-from tests.servers import start
 
 from surefoot.brokers.broker import NoAnswer
 from surefoot.brokers.redis.connection import Connections
@@ -39,18 +37,6 @@ from surefoot.core.errors import StoreUnavailable, StoreUnsuitable
 def door(request: pytest.FixtureRequest) -> Door:
     chosen: Door = request.param
     return chosen
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with start(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Make]:
-    async with opening() as make:
-        yield make
 
 
 @pytest.fixture

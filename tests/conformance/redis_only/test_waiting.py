@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 import uvloop
-from tests.conformance.redis_only.stage import LONG, Make, at, eventually, opening, ours
+from tests.conformance.redis_only.stage import LONG, Make, at, eventually, ours
 from tests.servers import Server as Running
 from tests.servers import start
 
@@ -25,18 +25,6 @@ MAIL, IMAGES = "shop:mail", "shop:images"
 
 class Listener:
     """Whoever hears the wake-ups of a queue for itself."""
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    with start(tmp_path_factory.mktemp("server")) as running:
-        yield running
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Make]:
-    async with opening() as make:
-        yield make
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """The writing verbs as steps: one script each, its arguments out, its answer in. What a script does stands in lua/."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar, assert_never
+from typing import Any, Final, Literal, TypeAlias, TypeVar, assert_never, cast
 
 from msgspec import UNSET
 from redis.exceptions import NoScriptError
 
-from surefoot.brokers.answers import Claimed, Config, Hold, PutAnswer, Requeued
+from surefoot.brokers.answers import Claimed, Config, Hold, PutAnswer, PutWord, Requeued
 from surefoot.brokers.broker import (
     Amend,
     Beat,
@@ -119,7 +119,7 @@ def _put_answers(reply: bytes) -> list[PutAnswer]:
 
 def _put_answer(line: bytes) -> PutAnswer:
     word, _, other = line.decode().partition(":")
-    return PutAnswer(word, other or None)  # type: ignore[arg-type]
+    return PutAnswer(cast("PutWord", word), other or None)
 
 
 # --- workers ---
@@ -224,7 +224,7 @@ def requeue(script: Script, call: Call, verb: Requeue) -> Steps[list[Requeued]]:
 
 def _requeued(line: str) -> Requeued:
     word, _, other = line.partition(":")
-    return Requeued(word, other or None)  # type: ignore[arg-type]
+    return Requeued(cast("Literal['requeued', 'taken', 'not_dead']", word), other or None)
 
 
 def move(script: Script, call: Call, verb: Move) -> Steps[list[bool]]:
