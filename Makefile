@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults bench format clean build venv lint types
+.PHONY: help demo test check faults versions bench docs format clean build venv lint types
 .SILENT:
 
 # Run a command; show what it printed only if it failed.
@@ -40,8 +40,16 @@ check: .venv/.stamp ## the inner loop, about 20 seconds: format, lint, types, th
 faults: .venv/.matrix ## the whole suite in full: every kill, every seed, large examples; takes long
 	$(BIN)/pytest -n auto --full
 
+versions: .venv/.stamp ## the tests on every Python here, with the lowest and the newest dependencies (nox)
+	$(PIP) install -qq --group nox
+	$(BIN)/nox
+
 bench: .venv/.stamp ## one table of speeds
 	$(BIN)/python benchmarks/bench.py
+
+docs: .venv/.stamp ## the pages as a site in docs/_build
+	$(call quiet,$(BIN)/python -m sphinx -W -n --keep-going -q -b html -d docs/_build/trees docs docs/_build/html)
+	echo docs/_build/html/index.html
 
 format: .venv/.stamp ## rewrite the source in the house's format
 	$(BIN)/ruff check -q --fix-only . && $(BIN)/ruff format -q .
@@ -51,7 +59,7 @@ build: .venv/.stamp ## wheel and source archive in dist/
 	ls dist
 
 clean: ## remove caches and dist/; .venv stays
-	rm -rf dist build .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf dist build docs/_build .hypothesis .mypy_cache .nox .pytest_cache .ruff_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 venv: .venv/.stamp
@@ -81,7 +89,7 @@ types: .venv/.stamp
 .venv/.stamp: pyproject.toml | $(BIN)/python
 	echo "Installing what a contributor needs into .venv ..."
 	$(PIP) install -qq --upgrade 'pip>=25.1'
-	$(PIP) install -qq -e '.[demo,redis]' --group dev
+	$(PIP) install -qq -e '.[demo,redis,django,reload]' --group dev
 	touch .venv/.demo .venv/.server $@
 
 .venv/.matrix: .venv/.stamp

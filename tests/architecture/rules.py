@@ -23,7 +23,7 @@ TIME_READERS = frozenset(
 CODE_LOADERS = frozenset("_pickle cloudpickle dill joblib jsonpickle marshal pickle shelve yaml".split())
 CODE_RUNNERS = frozenset({"eval", "exec", "compile", "__import__"})
 NAMES_THAT_SAY_NOTHING = frozenset({"common", "constants", "helpers", "misc", "types", "utils"})
-READING_VERBS = frozenset({"Get", "Find", "Stats", "Queues"})
+READING_VERBS = frozenset({"Get", "Find", "Stats", "Orphans", "Queues"})
 
 MAX_FILE_LINES = 399
 MAX_FUNCTION_LINES = 59

@@ -21,8 +21,8 @@ PUBLIC_NAMES = """
     configure current_job in_job
 """.split()
 HEAVY = (
-    "surefoot.worker surefoot.engine surefoot.supervisor surefoot.cli "
-    "redis rich click psutil uvloop aiosmtpd aiosmtplib PIL"
+    "surefoot.worker surefoot.engine surefoot.supervisor surefoot.cli surefoot.integrations surefoot.testing "
+    "redis rich click psutil uvloop aiosmtpd aiosmtplib PIL django pytest watchfiles"
 ).split()
 
 
@@ -59,7 +59,17 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize("touch", ["surefoot", "surefoot.Queue", "surefoot.Queue, surefoot.Retry, surefoot.JobHandle"])
 def test_the_producers_side_loads_nothing_heavy(touch: str, tmp_path: Path) -> None:
     code = f"import sys, surefoot; {touch}; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    loaded = loads(code, tmp_path) & set(HEAVY)
+    assert not loaded, f"`import surefoot; {touch}` loads {sorted(loaded)}: import them where they are used"
+
+
+def test_the_pytest_plugin_of_everybody_s_tests_loads_nothing_heavy(tmp_path: Path) -> None:
+    loaded = loads("import sys, surefoot.testing.plugin; print(*sys.modules)", tmp_path) & set(HEAVY)
+    assert loaded <= {"surefoot.testing", "pytest"}, f"the plugin loads {sorted(loaded)}: import them in its fixtures"
+
+
+def loads(code: str, folder: Path) -> set[str]:
+    """The modules that a program says it has."""
+    run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    loaded = sorted(set(HEAVY) & set(run.stdout.split()))
-    assert not loaded, f"`import surefoot; {touch}` loads {loaded}: import them where they are used"
+    return set(run.stdout.split())

@@ -45,9 +45,9 @@ class Caller:
 
     def renew(self) -> None:
         """Become somebody else: a clone speaks under this name, or the process was forked."""
-        self.name = new_caller()
-        self.number = 0
-        self.pid = os.getpid()
+        self.name: str = new_caller()
+        self.number: int = 0
+        self.pid: int = os.getpid()
 
     @property
     def forked(self) -> bool:

@@ -10,7 +10,7 @@ class Concurrency:
     """At most so many jobs of a task (or group) at once, over all workers. Reserved: no task takes it yet."""
 
     def __init__(self, running: int, *, by: Literal["task", "group"] = "task") -> None:
-        self.running = _count("Concurrency", running)
+        self.running: int = _count("Concurrency", running)
         self.by = by
 
     def __repr__(self) -> str:
@@ -22,8 +22,8 @@ class Rate:
     """At most so many starts in `per` seconds, over all workers. Reserved: no task takes it yet."""
 
     def __init__(self, jobs: int, *, per: Seconds, by: Literal["task", "group"] = "task") -> None:
-        self.jobs = _count("Rate", jobs)
-        self.per = duration(per, "Rate(per)")
+        self.jobs: int = _count("Rate", jobs)
+        self.per: float = duration(per, "Rate(per)")
         self.by = by
 
     def __repr__(self) -> str:

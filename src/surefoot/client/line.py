@@ -55,9 +55,9 @@ class Asked:
     __slots__ = ("answer", "until", "verb")
 
     def __init__(self, verb: Verb[Any], answer: "asyncio.Future[list[Any]]", until: float) -> None:
-        self.verb = verb
-        self.answer = answer
-        self.until = until
+        self.verb: Verb[Any] = verb
+        self.answer: asyncio.Future[list[Any]] = answer
+        self.until: float = until
 
 
 class Bundle:

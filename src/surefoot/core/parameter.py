@@ -167,8 +167,15 @@ def place(name: str, path: str) -> str:
 
 def unwritable(name: str, wire: Wire, value: object, refused: Exception) -> str:
     """Why `value` cannot be written as JSON; found by writing its parts one by one."""
-    if isinstance(refused, RecursionError):
+    try:
+        return _unwritable(name, wire, value, refused)
+    except RecursionError:
         return f"got a '{name}' that is nested too deep, or in itself; send a flatter one."
+
+
+def _unwritable(name: str, wire: Wire, value: object, refused: Exception) -> str:
+    if isinstance(refused, RecursionError):
+        raise refused
     if wire.is_foreign:
         return (
             f"got {show(value)} for '{name}', which is {type_words(wire.hint)}: {' '.join(str(refused).split())[:500]}"

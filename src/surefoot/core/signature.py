@@ -29,9 +29,8 @@ from surefoot.core.parameter import (
     unwritable,
 )
 
-OPTION_NAMES: Final = frozenset(
-    "delay at expires priority key id group timeout max_attempts keep_result queue headers".split()
-)
+_WORDS: Final = "delay at expires priority key id group timeout max_attempts keep_result queue headers"
+OPTION_NAMES: Final = frozenset(_WORDS.split())
 """What `options` takes: said to whoever gives one of them as an argument."""
 
 _UNSENDABLE: Final = "surefoot:unsendable"
@@ -147,6 +146,8 @@ class Signature:
             raw = wire.write(value)
         except Exception as refused:
             raise self._invalid(unwritable(name, wire, value, refused), name) from None
+        if too_deep(raw):  # from Python 3.12 on msgspec writes far deeper than our own functions can look
+            raise self._invalid(unwritable(name, wire, value, RecursionError()), name)
         said = not_finite(name, value) if b"null" in raw else None
         if said is None:
             try:

@@ -9,7 +9,7 @@ class Drain:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._cut_at: float | None = None
-        self.stops = 0
+        self.stops: int = 0
 
     @property
     def leaving(self) -> bool:

@@ -127,8 +127,8 @@ class Pulse:
         self._loop = loop
         self._every = every
         self._timer: asyncio.TimerHandle | None = None
-        self.thread = threading.get_ident()
-        self.at = clock.monotonic()
+        self.thread: int = threading.get_ident()
+        self.at: float = clock.monotonic()
         self._tick()
 
     def stop(self) -> None:

@@ -57,14 +57,14 @@ class Running:
     )  # fmt: skip
 
     def __init__(self, run: Run, queue: str, host: Host) -> None:
-        self.run = run
-        self.queue = queue
-        self.host = host
-        self.started = 0.0
+        self.run: Run = run
+        self.queue: str = queue
+        self.host: Host = host
+        self.started: float = 0.0
         self.limit: float | None = None if run.timeout_ms is None else run.timeout_ms / 1000
         self.deadline: float | None = None
         self.stop: Stop | None = None
-        self.cancel_reason = ""
+        self.cancel_reason: str = ""
         self.note: Progress | None = None
         self.carried: Progress | None = None
         self.work: Any = None

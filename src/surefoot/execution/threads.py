@@ -26,12 +26,12 @@ class Piece:
     __slots__ = ("begun", "context", "finished", "future", "given_up", "running")
 
     def __init__(self, running: Running, future: "asyncio.Future[Ended] | None" = None) -> None:
-        self.running = running
-        self.future = future
-        self.context = contextvars.copy_context() if future is not None else None
-        self.begun = False
-        self.finished = False
-        self.given_up = False
+        self.running: Running = running
+        self.future: asyncio.Future[Ended] | None = future
+        self.context: contextvars.Context | None = contextvars.copy_context() if future is not None else None
+        self.begun: bool = False
+        self.finished: bool = False
+        self.given_up: bool = False
 
 
 class Ended:
@@ -40,8 +40,8 @@ class Ended:
     __slots__ = ("error", "value")
 
     def __init__(self, value: object, error: BaseException | None) -> None:
-        self.value = value
-        self.error = error
+        self.value: object = value
+        self.error: BaseException | None = error
 
 
 class ThreadLane:
@@ -198,7 +198,7 @@ class ThreadLane:
     def _ended(self, piece: Piece) -> Ended:
         running = piece.running
         if piece.context is not None:
-            return piece.context.run(_call, running)
+            return piece.context.run(call_plain, running)
         running.begin()
         self._news.append((piece, None))
         self._ring()
@@ -227,10 +227,11 @@ class ThreadLane:
 
 def _in_job(running: Running) -> Ended:
     enter_job(JobContext(running))
-    return _call(running)
+    return call_plain(running)
 
 
-def _call(running: Running) -> Ended:
+def call_plain(running: Running) -> Ended:
+    """Call the plain function of a run, here and now; whatever it raises is caught."""
     spec = running.run.spec
     try:
         value = spec.signature.call(spec.function, running.run.arguments)

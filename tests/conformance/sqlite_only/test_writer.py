@@ -19,7 +19,7 @@ from tests.conformance.stores import LEASE_MS, QUEUE, new
 from surefoot.brokers.answers import PutAnswer
 from surefoot.brokers.broker import Call, Claim, Put, Queues, Settle, Stats
 from surefoot.brokers.sqlite import SqliteBroker
-from surefoot.brokers.sqlite.statements import Statement, script
+from surefoot.brokers.sqlite.statements import BY_NAME, Statement, script
 from surefoot.core.errors import StoreError, StoreUnavailable
 from surefoot.core.job import NewJob
 from surefoot.core.transition import Finish, Transition
@@ -260,8 +260,12 @@ def test_a_now_given_by_a_test_does_not_move_the_clock(open_store: Callable[...,
 def test_parameters_are_bound_by_place_and_texts_are_left_alone() -> None:
     statement = Statement("SELECT :b, ':a', :a -- :c\n, :b", ("a", "b", "c"))
     assert statement.slots == ("a", "b")
-    assert statement.text == "SELECT ?2, ':a', ?1 -- :c\n, ?2"
-    assert statement.bind({"b": 2, "a": 1}) == (1, 2)
+    connection = sqlite3.connect(":memory:")
+    assert connection.execute(statement.text, statement.bind({"b": 2, "a": 1})).fetchall() == [(2, ":a", 1, 2)]
+    assert connection.execute(statement.text, statement.row((1, 2))).fetchall() == [(2, ":a", 1, 2)]
+    connection.close()
+    if not BY_NAME:
+        assert statement.text == "SELECT ?2, ':a', ?1 -- :c\n, ?2"
 
 
 def test_no_statement_reads_the_whole_of_a_table_of_jobs(path: Path, open_store: Callable[..., SqliteBroker]) -> None:
@@ -274,7 +278,9 @@ def test_no_statement_reads_the_whole_of_a_table_of_jobs(path: Path, open_store:
         for title, statement in script(name).items():
             if name == "schema":
                 continue
-            plan = connection.execute(f"EXPLAIN QUERY PLAN {statement.text}", [None] * len(statement.slots)).fetchall()
+            plan = connection.execute(
+                f"EXPLAIN QUERY PLAN {statement.text}", statement.row([None] * len(statement.slots))
+            ).fetchall()
             scans = [step for *_, step in plan if step.startswith(("SCAN job", "SCAN j", "SCAN body", "SCAN b"))]
             assert not [step for step in scans if "json_each" not in step], f"{name}.{title}: {scans}"
     connection.close()

@@ -203,6 +203,11 @@ def test_D8_deep_nesting_arrives_or_is_refused(make: Callable[[Any], Any]) -> No
     assert "nested" in unreadable(d.report, b'{"rows":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
 
 
+@pytest.mark.parametrize("bottom", [object(), float("nan")], ids=["unknown", "nan"])
+def test_D8_what_cannot_travel_far_down_is_refused(bottom: object) -> None:
+    assert "nested too deep" in refusal(d.report, nest(3_000, lambda inner: [inner], bottom))
+
+
 def test_D8_many_brackets_are_not_deep() -> None:
     wide = [{"a": [number]} for number in range(1_000)] + ["[" * 500, '\\"[[[']
     ends = signature(d.report)

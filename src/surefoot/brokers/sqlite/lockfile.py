@@ -15,7 +15,7 @@ class LockFile:
     """One process's handle on the lock. Waiting for it is fair: the kernel hands it on in order."""
 
     def __init__(self, path: str) -> None:
-        self.path = path + ".lock"
+        self.path: str = path + ".lock"
         self._beside = path
         self._handle: int | None = None
 

@@ -70,11 +70,11 @@ class Others:
         self._number, self._at_once = number, False
         queues = self._bells.queues()
         if queues:
-            found = dict(connection.execute(_COUNTERS.text, (json_text(queues),)).fetchall())
+            found = dict(connection.execute(_COUNTERS.text, _COUNTERS.row((json_text(queues),))).fetchall())
             moved = [queue for queue in queues if found.get(queue, 0) != self._counters.get(queue, 0)]
             self._counters.update(found)
             self._bells.ring(moved)
         for queue, ids in self._bells.jobs().items():
-            rows = connection.execute(_UNENDED.text, (queue, json_text(ids))).fetchall()
+            rows = connection.execute(_UNENDED.text, _UNENDED.row((queue, json_text(ids)))).fetchall()
             unended = {row[0] for row in rows}
             self._bells.end([(queue, [id for id in ids if id not in unended])])

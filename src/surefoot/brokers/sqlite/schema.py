@@ -23,6 +23,15 @@ def connect(path: str, *, synchronous: Synchronous) -> sqlite3.Connection:
     connection = sqlite3.connect(
         path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
     )
+    try:
+        _tune(connection, synchronous)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _tune(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
     flush = "on" if synchronous == "full" else "off"  # macOS asks its disks only then; elsewhere it changes nothing
     for pragma in (
         f"synchronous = {synchronous}",
@@ -32,7 +41,6 @@ def connect(path: str, *, synchronous: Synchronous) -> sqlite3.Connection:
         "cache_size = -65536",
     ):
         connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def open_memory() -> sqlite3.Connection:

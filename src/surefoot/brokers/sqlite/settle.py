@@ -19,6 +19,7 @@ from surefoot.brokers.sqlite.pieces import (
     with_line,
 )
 from surefoot.brokers.sqlite.put import store
+from surefoot.brokers.sqlite.spoiled import priority, text
 from surefoot.brokers.sqlite.statements import Statement, script
 from surefoot.brokers.sqlite.tx import Tx
 from surefoot.core.codec import encode_error
@@ -93,7 +94,7 @@ class _Batch:
     def take(self, transition: Transition, row: Any) -> Verdict:
         """Sort one in. `row`: id, seq, token, cancel, errors, priority of its job."""
         to = transition.to
-        cancel: str | None = row[3]
+        cancel = text(row[3])
         if transition.bump == "failures" or transition.bump == "crashes":  # noqa: PLR1714 (a set costs more here)
             self._counts["failed"] += 1
         if cancel is not None and not isinstance(to, Finish | Bury):
@@ -148,7 +149,7 @@ class _Batch:
                 if why == "retry":
                     self._counts["retried"] += 1
                 if ms <= 0:
-                    self._enter.append((seq, row[5], facts))
+                    self._enter.append((seq, priority(row[5]), facts))
                 else:
                     due = now_ms + ms
                     self._earliest = due if self._earliest is None else min(due, self._earliest)
@@ -171,13 +172,13 @@ class _Batch:
             head = first_due(tx, queue)
             self._wakes = self._wakes or head is None or self._earliest < head
         if self._enter:
-            places = ranked(tx, queue, [priority for _, priority, _ in self._enter])
+            places = ranked(tx, queue, [level for _, level, _ in self._enter])
             self._wakes = True
             for place, (seq, _, facts) in zip(places, self._enter, strict=True):
                 self._as(_AGAIN, seq, "pending", None, place, None, *facts)
         forget(tx, self._forgotten)
         for (statement, values), seqs in self._alike.items():
-            tx.connection.execute(statement.text, (json_text(seqs), *values))
+            tx.connection.execute(statement.text, statement.row((json_text(seqs), *values)))
         tx.many(_KEEP_RESULT, self._results)
         kept = sum(len(seqs) for (statement, _), seqs in self._alike.items() if statement is _FINISH)
         if kept:
@@ -207,6 +208,6 @@ def extend(tx: Tx, verb: Extend) -> list[Hold]:
             holds.append(_LOST)
             continue
         renewed.append((row[1], end, lease.note))
-        holds.append(_HELD_YET if row[3] is None else Hold(True, row[3]))
+        holds.append(_HELD_YET if row[3] is None else Hold(True, text(row[3])))
     tx.many(_RENEW, renewed)
     return holds

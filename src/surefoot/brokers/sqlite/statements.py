@@ -5,11 +5,17 @@ row faster than by name. No value ever gets into the text.
 """
 
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Final
+
+BY_NAME: Final = (3, 12) <= sys.version_info < (3, 12, 4)
+"""These releases of Python take `?1` for a name, and warn at every statement whose values come by place."""
+
+Bound = Sequence[object] | Mapping[str, object]
 
 _SLOT: Final = re.compile(r"-- :(\w+)\s")
 _NAME: Final = re.compile(r"-- name: (\w+)")
@@ -26,11 +32,21 @@ class Statement:
         used = {match[1] for match in _TOKEN.finditer(text) if match[1]}
         self.slots: Final = tuple(slot for slot in header if slot in used)
         places = {slot: f"?{place}" for place, slot in enumerate(self.slots, 1)}
-        self.text: Final = _TOKEN.sub(lambda match: places[match[1]] if match[1] else match[0], text)
+        self.text: Final = (
+            text if BY_NAME else _TOKEN.sub(lambda match: places[match[1]] if match[1] else match[0], text)
+        )
 
-    def bind(self, values: Mapping[str, object]) -> tuple[object, ...]:
-        """The values by place; KeyError for one that is missing."""
-        return tuple([values[slot] for slot in self.slots])
+    def bind(self, values: Mapping[str, object]) -> Bound:
+        """The values as this Python takes them; KeyError for one that is missing."""
+        return self.row(tuple([values[slot] for slot in self.slots]))
+
+    def row(self, values: Sequence[object]) -> Bound:
+        """The same for values in the order of the slots."""
+        return dict(zip(self.slots, values, strict=True)) if BY_NAME else values
+
+    def rows(self, rows: Sequence[Sequence[object]]) -> Iterable[Bound]:
+        """The same for many of them."""
+        return map(self.row, rows) if BY_NAME else rows
 
 
 @cache

@@ -55,7 +55,7 @@ class Store:
         self._identity: tuple[int, int] | None = None
         self._unfit: StoreUnsuitable | None = None
         self._warned = False
-        self.commits = 0
+        self.commits: int = 0
         self._opened = 0
         self.in_use: Final = threading.Lock()
         """Held by the thread that works with the connection. Whoever forks takes it first and closes the connection."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from surefoot.brokers.broker import Call
+from surefoot.brokers.sqlite.spoiled import moment
 from surefoot.brokers.sqlite.statements import Statement, script
 from surefoot.core.errors import StoreUnsuitable
 from surefoot.core.names import LAYOUT
@@ -33,8 +34,9 @@ class House:
         self.layout: int | None = words.get("layout")
         self.epoch: str = words.get("epoch", "")
         self.paused: str | None = words.get("paused")
-        self.max_length: int | None = words.get("max_length")
-        self.pruned: int = words.get("pruned", 0)
+        length = words.get("max_length")
+        self.max_length: int | None = length if type(length) is int else None
+        self.pruned: int = moment(words.get("pruned")) or 0
         self.wakes: int = words.get("wake", 0)
 
 
@@ -80,15 +82,15 @@ class Tx:
         understands: int,
         call: Call | None,
     ) -> None:
-        self.connection = connection
-        self.houses = houses
-        self.news = news
-        self.now_ms = now_ms
-        self.understands = understands
-        self.caller = "" if call is None else call.caller
-        self.number = 0 if call is None else call.number
-        self.tag = "" if call is None else call.tag
-        self.token = f"{self.caller}.{self.number}"
+        self.connection: sqlite3.Connection = connection
+        self.houses: dict[str, House] = houses
+        self.news: News = news
+        self.now_ms: int = now_ms
+        self.understands: int = understands
+        self.caller: str = "" if call is None else call.caller
+        self.number: int = 0 if call is None else call.number
+        self.tag: str = "" if call is None else call.tag
+        self.token: str = f"{self.caller}.{self.number}"
 
     # --- statements ---
 
@@ -112,7 +114,7 @@ class Tx:
     def many(self, statement: Statement, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once a row; the values of a row stand in the order of the statement's slots."""
         if rows:
-            self.connection.executemany(statement.text, rows)
+            self.connection.executemany(statement.text, statement.rows(rows))
 
     # --- the queue's words ---
 

@@ -29,7 +29,7 @@ class Work:
         self._careful = careful
         self._now_ms = store.now_ms()
         self._stamped = False
-        self.news = News()
+        self.news: News = News()
         self._houses = houses
         self.counters: dict[str, int] = {}
         self.began: Final = clock.monotonic()
