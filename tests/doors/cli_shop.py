@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -196,6 +197,29 @@ def database(server: Server, number: int) -> str:
 # --- the command line ---
 
 
+@contextmanager
+def at_work(shop: Shop, target: str = "shop", *options: str) -> Iterator[int]:
+    """A worker in a process of its own, ready before this goes on, and drained after; its process id."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "surefoot.cli.main", "worker", target, *options],
+        cwd=shop.folder, env=clean_environment(), stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stderr is not None
+            said = ""
+            for line in process.stderr:
+                said += line
+                if "Ctrl-C once to drain" in line:
+                    break
+            else:
+                raise AssertionError(f"the worker did not start: {said}")
+            yield process.pid
+            process.terminate()
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
+
+
 def command(folder: Path, *args: str, typed: str = "", **environment: str) -> Ran:
     """One command line in a process of its own."""
     done = subprocess.run(
@@ -234,6 +258,24 @@ class Terminal:
                 return seen
             seen += more.decode(errors="replace")
         return seen
+
+
+def interrupt(process: subprocess.Popen[bytes], terminal: Terminal) -> int:
+    """Ctrl-C until the process ends: one that comes just before it begins to read the keyboard wakes nobody."""
+    while True:
+        terminal.type(b"\x03")
+        try:
+            return process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def eventually(question: Callable[[], object]) -> None:
+    """Ask until the answer is yes."""
+    until = time.monotonic() + 60
+    while not question():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.05)
 
 
 @contextmanager

@@ -1,9 +1,14 @@
-"""dead list, show, requeue and delete: what matches, what is asked, what changes."""
+"""dead list, show, requeue, edit and delete: what matches, what is asked, what changes."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from tests.doors.cli_shop import Shop, on_terminal
+from tests.doors.cli_shop import Shop, interrupt, on_terminal
+
+from surefoot.brokers.broker import Put
+from surefoot.core.job import NewJob
 
 NEVER = "0" * 28
 
@@ -145,3 +150,167 @@ def test_on_a_terminal_it_shows_the_count_and_asks(
     assert said in rest
     assert "Traceback" not in rest
     assert state(shop, "billing", ids["dead"]) == after
+
+
+def test_ctrl_c_at_the_question_changes_nothing(shop: Shop, ids: dict[str, str]) -> None:
+    with on_terminal(shop, "dead", "delete", "--all", "-A", "shop") as (process, terminal):
+        terminal.until("[y/N]: ")
+        assert interrupt(process, terminal) == 130
+        assert "Traceback" not in terminal.until(None)
+    assert state(shop, "billing", ids["dead"]) == state(shop, "billing", ids["invalid"]) == "dead"
+
+
+# --- requeueing slowly ---
+
+
+def test_a_terminal_sees_how_far_a_slow_requeue_is(shop: Shop, ids: dict[str, str]) -> None:
+    words = ("dead", "requeue", "--all", "--rate", "10", "--yes", "-A", "shop")
+    with on_terminal(shop, *words) as (process, terminal):
+        seen = terminal.until(None)
+        assert process.wait(timeout=30) == 0
+    assert re.split(r"[\r\n]+", seen.strip()) == ["1 of 2", "2 of 2", "2 jobs requeued."]
+
+
+def test_ctrl_c_in_a_slow_requeue_tells_how_many_went(shop: Shop, ids: dict[str, str]) -> None:
+    words = ("dead", "requeue", "--all", "--rate", "0.01", "--yes", "-A", "shop")
+    with on_terminal(shop, *words) as (process, terminal):
+        terminal.until("1 of 2")
+        assert interrupt(process, terminal) == 130
+        rest = terminal.until(None)
+    assert "1 of 2 jobs requeued." in rest
+    assert "Traceback" not in rest
+    assert sorted(filter(None, (state(shop, "billing", ids[name]) for name in ("dead", "invalid")))) == [
+        "dead",
+        "pending",
+    ]
+
+
+def test_without_a_terminal_nothing_is_drawn(shop: Shop, ids: dict[str, str]) -> None:
+    ran = shop.apart("dead", "requeue", "--all", "--rate", "50", "--yes", "-A", "shop")
+    assert (ran.code, ran.out, ran.err) == (0, "", "2 jobs requeued.\n")
+
+
+# --- edit ---
+
+
+def test_edit_changes_the_named_arguments_and_shows_both(shop: Shop, ids: dict[str, str]) -> None:
+    id = ids["invalid"]
+    ran = shop.here("dead", "edit", id, "month=ju\x1bne", "-A", "shop")
+    assert (ran.code, ran.out) == (0, 'month  5 -> "ju\\u001bne"\n')
+    assert ran.err == f"job {id} (close_month) is edited: surefoot dead requeue {id}\n"
+    job = shop.queue("billing").get_sync(id)
+    assert job is not None
+    assert (job.state, job.reason, job.arguments) == ("dead", "invalid", {"month": "ju\x1bne"})
+    ran = shop.here("dead", "edit", id, 'month:="july"', "-A", "shop", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.records() == [
+        {
+            "id": id, "queue": "billing", "task": "close_month", "old": {"month": "ju\x1bne"}, "new": {"month": "july"},
+            "dry_run": False,
+        }
+    ]  # fmt: skip
+
+
+def test_a_rehearsed_edit_checks_and_changes_nothing(shop: Shop, ids: dict[str, str]) -> None:
+    id = ids["invalid"]
+    ran = shop.here("dead", "edit", id, "month=june", "--dry-run", "-A", "shop")
+    assert (ran.code, ran.out) == (0, 'month  5 -> "june"\n')
+    assert ran.err == f"job {id} (close_month) would be edited; nothing was changed.\n"
+    ran = shop.here("dead", "edit", id, "month:=6", "--dry-run", "-A", "shop")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "surefoot: close_month() got 6 (an int) for 'month', which is a str.\n"
+    job = shop.queue("billing").get_sync(id)
+    assert job is not None
+    assert job.arguments == {"month": 5}
+
+
+FIRST = """
+from shop import Retry, billing
+
+@billing.task(retry=Retry(max_attempts=1))
+def close(month: str) -> None:
+    raise ValueError(month)
+"""
+
+UPCAST = """
+from shop import billing as till
+
+@till.task(schema=2, upcast=lambda old, arguments: {"period": arguments["month"]})
+def close(period: str, deep: bool = False) -> None: ...
+"""
+
+
+@pytest.mark.parametrize("rehearsal", [(), ("--dry-run",)])
+def test_a_letter_of_an_older_version_is_brought_up_first(rehearsal: tuple[str, ...], shop: Shop) -> None:
+    shop.write("upcast.py", UPCAST)
+    shop.write("first.py", FIRST)
+    assert shop.apart("enqueue", "close", "month=may", "-A", "first").code == 0
+    shop.apart("worker", "first:billing", "--burst", "--quiet")
+    (letter,) = shop.queue("billing").dead.find_sync(task="close")
+    ran = shop.here("dead", "edit", letter.id, "deep=true", "-A", "upcast:till", "--json", *rehearsal)
+    (record,) = ran.records()
+    assert (record["old"], record["new"]) == ({"month": "may"}, {"period": "may", "deep": True})
+    ran = shop.here("dead", "edit", letter.id, "dep=true", "-A", "upcast:till", *rehearsal)
+    assert (ran.code, ran.err) == (2, "surefoot: close() has no parameter 'dep'; did you mean 'deep'?\n")
+
+
+@pytest.mark.parametrize("rehearsal", [(), ("--dry-run",)])
+def test_an_upcast_that_raises_is_the_applications_own_traceback(
+    rehearsal: tuple[str, ...], shop: Shop, ids: dict[str, str]
+) -> None:
+    source = shop.folder / "shop.py"
+    options = 'max_attempts=1), schema=2, upcast=lambda old, arguments: arguments["nothing"])'
+    source.write_text(source.read_text().replace("max_attempts=1))", options))
+    ran = shop.here("dead", "edit", ids["invalid"], "month=june", "-A", "shop", *rehearsal)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith(
+        "surefoot: the code that reads arguments of close_month raised; nothing was stored:\n  File "
+    )
+    assert ran.err.endswith("KeyError: 'nothing'\n")
+    assert "src/surefoot" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["mnth=june"], "close_month() has no parameter 'mnth'; did you mean 'month'?"),
+        (["month:=[1]"], "close_month() got [1] (a list) for 'month', which is a str."),
+        (["month"], "'month' is no argument: write KEY=VALUE, or KEY:=JSON. See `surefoot dead edit --help`."),
+        ([], "say what changes: surefoot dead edit {id} KEY=VALUE. See `surefoot dead edit --help`."),
+    ],
+)
+def test_an_edit_that_does_not_fit_is_refused(words: list[str], sentence: str, shop: Shop, ids: dict[str, str]) -> None:
+    ran = shop.here("dead", "edit", ids["invalid"], *words, "-A", "shop")
+    assert (ran.code, ran.out, ran.err) == (2, "", f"surefoot: {sentence.format(id=ids['invalid'])}\n")
+    job = shop.queue("billing").get_sync(ids["invalid"])
+    assert job is not None
+    assert job.arguments == {"month": 5}
+
+
+def test_a_letter_that_cannot_be_read_is_not_edited(shop: Shop) -> None:
+    billing = shop.queue("billing")
+    billing.sessions.ask_sync([Put(billing.full_name, (NewJob("junk", b"no envelope"),))])
+    shop.apart("worker", "shop:billing", "--burst", "--quiet")
+    assert state(shop, "billing", "junk") == "dead"
+    for words in ([], ["--dry-run"]):
+        ran = shop.here("dead", "edit", "junk", "month=x", "-A", "shop", *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == "surefoot: job junk cannot be read here, so its arguments cannot be changed.\n"
+
+
+def test_only_the_dead_are_edited(shop: Shop, ids: dict[str, str]) -> None:
+    for words in ([], ["--dry-run"]):
+        ran = shop.here("dead", "edit", ids["later"], "address=x", "-A", "shop", *words)
+        assert (ran.code, ran.out) == (1, "")
+        assert ran.err == f"surefoot: job {ids['later']} is not dead but scheduled; only a dead job can be edited.\n"
+    ran = shop.here("dead", "edit", NEVER, "address=x", "-A", "shop")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"surefoot: there is no job {NEVER} (mail, billing)")
+
+
+def test_without_an_application_what_follows_the_sign_is_text(shop: Shop, ids: dict[str, str]) -> None:
+    ran = shop.here("dead", "edit", ids["invalid"], "month=7", "more:=7", "--url", shop.url)
+    assert (ran.code, ran.out) == (0, 'month  5 -> "7"\nmore   (not given) -> 7\n')
+    job = shop.queue("billing").get_sync(ids["invalid"])
+    assert job is not None
+    assert job.arguments == {"month": "7", "more": 7}

@@ -177,6 +177,13 @@ def test_no_job_is_exit_1(shop: Shop, ids: dict[str, str]) -> None:
     assert (ran.code, ran.out, ran.err) == (1, "", "surefoot: no job matches.\n")
 
 
+def test_group_is_reserved(shop: Shop) -> None:
+    ran = shop.here("jobs", "shop", "--group", "acme\x1b")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "surefoot: --group acme\\x1b: 'group' is reserved and not in this release; use --task.\n"
+    assert "--group" not in shop.here("jobs", "list", "--help").out
+
+
 def test_jobs_show_has_facts_arguments_and_each_error(shop: Shop, ids: dict[str, str]) -> None:
     ran = shop.here("jobs", "show", ids["failed"], "--app", "shop")
     assert (ran.code, ran.err) == (0, "")

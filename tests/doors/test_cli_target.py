@@ -60,11 +60,20 @@ def package(shop: Shop) -> Shop:
         "store/task.py",
         "from shop import mail\nclass A:\n    @mail.task\n    def resize(self, path: str) -> None: ...\n",
     )
-    shop.write("store/factories.py", "def broken():\n    raise OSError('no secrets file')\ndef needs(x): ...\n")
+    shop.write("store/sub/__init__.py", "")
+    shop.write("store/sub/more.py", "")
+    shop.write("store/sub/deep.py", "")
+    shop.write("folder/queues.py", "from shop import mail\n")
+    shop.write("store/circle.py", "from store import half\nfrom shop import mail\n")
+    shop.write("store/half.py", "from store.circle import mail\n")
+    shop.write(
+        "store/factories.py",
+        "async def later(): ...\ndef broken():\n    raise OSError('no secrets file')\ndef needs(x): ...\n",
+    )
     return shop
 
 
-HAS = "bad, factories, invoices, lacking, leaving, mails, queues, task, worker, wrong"
+HAS = "bad, circle, factories, half, invoices, lacking, leaving, mails, queues, sub, task, worker, wrong"
 
 
 @pytest.mark.parametrize(
@@ -92,6 +101,17 @@ HAS = "bad, factories, invoices, lacking, leaving, mails, queues, task, worker, 
             "that is not module:queue, module:worker, module:factory or module; did you mean 'store.queues:mail'?",
         ),
         (":mail", "that is not module:queue, module:worker, module:factory or module."),
+        (
+            "shop.py:mail",
+            "that is not module:queue, module:worker, module:factory or module; did you mean 'shop:mail'?",
+        ),
+        ("shop.py", "that is not module:queue, module:worker, module:factory or module; did you mean 'shop'?"),
+        ("shop:welcome", "that is a task of queue 'mail'; name the queue."),
+        ("shop:send_receipt", "that is a task of queue 'mail'; name the queue."),
+        ("store.factories:later", "it is an async function; a factory is a plain one."),
+        ("store.sub:mail", "store.sub has no 'mail'. It has neither a queue nor a worker. Its modules: deep, more."),
+        ("folder", "folder has no queue. It has neither a queue nor a worker. Its modules: queues."),
+        ("folder.quues:mail", "there is no module folder.quues; folder has: queues."),
         ("sto re", "that is not module:queue, module:worker, module:factory or module."),
     ],
 )
@@ -112,6 +132,12 @@ def test_what_cannot_be_loaded_is_one_sentence_and_exit_3(target: str, sentence:
             "ModuleNotFoundError: No module named 'nowhere_installed'",
         ),
         ("store.leaving", "store.leaving raised while it was imported:", (), "SystemExit: set DATABASE_URL"),
+        (
+            "store.circle:mail",
+            "store.circle raised while it was imported:",
+            ("from store import half", "from store.circle import mail"),
+            "ImportError: cannot import name 'mail' from partially initialized module 'store.circle'",
+        ),
         ("store.wrong", "store.wrong raised while it was imported:", ("def f(:",), "SyntaxError: "),
         (
             "store.task",
@@ -185,3 +211,22 @@ def test_a_task_that_no_worker_can_run_is_found_by_check(shop: Shop) -> None:
     ran = shop.here("worker", "heavy:mail", "--check")
     assert (ran.code, ran.out) == (3, "")
     assert ran.err.startswith("surefoot: task 'heavy' of queue 'mail' wants executor=\"process\", which is reserved")
+
+
+def test_a_file_with_the_name_of_a_module_of_python_breaks_nothing_and_is_told(shop: Shop) -> None:
+    shop.write("queue.py", "from shop import mail\n")
+    shop.write("click.py", "from shop import mail\n")
+    for name in ("queue", "click"):
+        ran = shop.apart("stats", f"{name}:mail", PYTHONSAFEPATH="1")
+        assert (ran.code, ran.out) == (3, "")
+        assert ran.err.startswith(
+            f"surefoot: cannot load '{name}:mail': {name} is a module of Python or of a package ("
+        )
+        assert ran.err.endswith(f") and hides {name}.py in this directory; give the file another name.\n")
+    assert shop.apart("stats", "shop:mail", PYTHONSAFEPATH="1").code == 0
+
+
+def test_a_task_is_not_called_because_it_was_taken_for_a_factory(shop: Shop) -> None:
+    shop.write("careless.py", "from shop import mail\n@mail.task\ndef wipe() -> None:\n    open('wiped', 'x')\n")
+    assert shop.here("stats", "careless:wipe").code == 3
+    assert not (shop.folder / "wiped").exists()

@@ -138,18 +138,122 @@ def test_a_log_line_is_time_level_words(shop: Shop) -> None:
     assert "worker started" not in ran.err
 
 
+FIRST_KEYS = ["time", "level", "logger", "message"]
+
+
+def json_lines(text: str) -> list[dict[str, object]]:
+    """Each line as an object; all begin with the same keys, and no value is null."""
+    lines: list[dict[str, object]] = [msgspec.json.decode(line) for line in text.splitlines()]
+    assert all(list(line)[:4] == FIRST_KEYS and None not in line.values() for line in lines)
+    return lines
+
+
 def test_json_log_lines_carry_the_fields(shop: Shop) -> None:
     queue = Queue(URL, name="billing")
     id = queue.by_name("close_month").enqueue_sync(month="may").id
     ran = shop.apart("worker", "shop:billing", "--burst", "--log-format", "json")
-    assert ran.out == ""
-    lines = [msgspec.json.decode(line) for line in ran.err.splitlines()]
-    assert all(list(line)[:3] == ["time", "level", "logger"] and None not in line.values() for line in lines)
-    events = {line["event"]: line for line in lines if "event" in line}
-    assert {"worker_started", "dead", "worker_stopped"} <= set(events)
+    assert (ran.code, ran.out) == (0, "")
+    events = {str(line["event"]): line for line in json_lines(ran.err) if "event" in line}
+    assert {"worker_started", "failed", "dead", "worker_stopped"} <= set(events)
     dead = events["dead"]
+    ordered = ["event", "job", "task", "queue", "attempt", "duration_ms", "worker", "reason"]
+    assert list(dead) == [*FIRST_KEYS, *ordered]
     assert (dead["level"], dead["logger"], dead["job"], dead["task"]) == ("ERROR", "surefoot.worker", id, "close_month")
     assert (dead["queue"], dead["attempt"], dead["reason"]) == ("billing", 1, "exhausted")
+    assert isinstance(dead["duration_ms"], float)
+    assert events["failed"]["error"] == "RuntimeError: card provider down \x1b[31m"
+
+
+def test_the_first_json_line_says_who_works_where_and_on_what(shop: Shop) -> None:
+    ran = shop.apart("worker", "shop:worker", "--burst", "--log-format", "json")
+    first, *_, last = [line for line in json_lines(ran.err) if line["logger"] == "surefoot.worker"]
+    told = [first[key] for key in ("event", "worker_name", "version", "url", "namespace", "queues")]
+    path = shop.folder / "jobs.db"
+    assert told == ["worker_started", "web-1", __version__, f"sqlite:///{path}", "surefoot", ["mail", "billing"]]
+    assert [first[key] for key in ("concurrency", "threads", "drain_ms")] == [4, 2, 3000]
+    assert (last["event"], last["worker"]) == ("worker_stopped", first["worker"])
+    both = shop.apart("worker", "shop:worker", "--burst", "--log-format", "json", "--json")
+    (record,) = both.records()
+    started = json_lines(both.err)[0]
+    assert (started["event"], started["worker"], started["url"]) == ("worker_started", record["id"], record["url"])
+
+
+def test_every_line_is_json_whatever_the_application_says_through_logging_or_warnings(shop: Shop) -> None:
+    shop.write(
+        "chatty.py",
+        "import logging, warnings\nfrom shop import mail\n@mail.task\ndef talk() -> None:\n"
+        "    logging.getLogger('chatty').info('one\\ntwo', extra={'duration': 5, 'what': {1, 2}})\n"
+        "    warnings.warn('old', DeprecationWarning)\n"
+        "    try:\n        1 / 0\n    except ZeroDivisionError:\n        logging.exception('oh')\n",
+    )
+    id = Queue(URL, name="mail").by_name("talk").enqueue_sync().id
+    ran = shop.apart("worker", "chatty:mail", "--burst", "--log-format", "json", PYTHONWARNINGS="default")
+    lines = {str(line["message"]): line for line in json_lines(ran.err)}
+    own = lines["one\ntwo"]
+    assert [own[key] for key in ("logger", "job", "task", "queue", "attempt", "duration")] == [
+        "chatty", id, "talk", "mail", 1, 5
+    ]  # fmt: skip
+    assert lines["oh"]["job"] == id
+    assert str(lines["oh"]["traceback"]).endswith("ZeroDivisionError: division by zero")
+    assert any("DeprecationWarning: old" in message for message in lines)
+
+
+def test_signals_leave_only_json_lines_too(shop: Shop) -> None:
+    shop.write("slow.py", SLOW)
+    Queue(URL, name="mail").by_name("slow").enqueue_sync(seconds=600)
+    with subprocess.Popen(
+        [sys.executable, "-m", "surefoot.cli.main", "worker", "slow:mail", "-l", "debug", "--log-format", "json"],
+        cwd=shop.folder, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        try:
+            said = read_past(process, '"event":"started"')
+            process.send_signal(signal.SIGINT)
+            said += read_past(process, '"event":"worker_draining"')
+            process.send_signal(signal.SIGINT)
+            code, rest = ended(process)
+        finally:
+            process.kill()
+    assert code == 130
+    assert json_lines(said + rest)[-1]["event"] == "worker_stopped"
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "begin", "traceback"),
+    [
+        ("from surefoot import Queue\nmail = Queue('sqlite:///absent/jobs.db')\n", 4, "", ""),
+        ("from surefoot import Queue\nmail = Queue()\n", 3, "queue 'default' has no store: write ", ""),
+        ("raise KeyError('no settings')\n", 3, "cannot load 'lost:mail': lost raised while", "KeyError: 'no settings'"),
+    ],
+)
+def test_the_reason_why_it_does_not_start_is_a_json_line(
+    source: str, code: int, begin: str, traceback: str, shop: Shop
+) -> None:
+    shop.write("lost.py", source)
+    ran = shop.apart("worker", "lost:mail", "--log-format", "json")
+    assert (ran.code, ran.out) == (code, "")
+    (line,) = json_lines(ran.err)
+    assert (line["level"], line["logger"], line["exit_code"]) == ("ERROR", "surefoot.worker", code)
+    assert str(line["message"]).startswith(begin)
+    assert str(line.get("traceback", "")).endswith(traceback)
+
+
+def test_processes_are_not_in_this_release(shop: Shop) -> None:
+    for words in (("-p", "4"), ("--processes", "4")):
+        ran = shop.here("worker", "shop:mail", *words)
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.err == (
+            "surefoot: worker --processes: reserved and not in this release; start one worker for each core, or use "
+            "--threads. See `surefoot worker --help`.\n"
+        )
+    assert "--processes" not in shop.here("worker", "--help").out
+
+
+def test_hands_that_know_other_queues_are_understood(shop: Shop) -> None:
+    ran = shop.apart(*"worker -A shop -c 3 -Q billing -n night -l error --burst --json".split())
+    (record,) = ran.records()
+    queues = record["queues"]
+    assert isinstance(queues, list)
+    assert ([queue["queue"] for queue in queues], record["concurrency"], record["name"]) == (["billing"], 3, "night")
 
 
 @pytest.mark.parametrize(

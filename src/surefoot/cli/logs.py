@@ -11,6 +11,13 @@ LEVELS: Final = ("debug", "info", "warning", "error")
 FORMATS: Final = ("text", "json")
 
 _WORKER_LOG: Final = "surefoot.worker"
+_FIRST: Final = (
+    *("time", "level", "logger", "message", "event", "job", "task", "queue", "attempt"),
+    *("duration_ms", "delay_ms", "worker", "worker_name"),
+)
+_SECONDS: Final = frozenset({"duration", "delay"})
+"""Fields of the log in seconds, which become milliseconds in JSON, where no unit is shown beside them."""
+
 _COLOURS: Final = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 _PLAIN: Final = "\x1b[0m"
 
@@ -35,12 +42,21 @@ class Lines(logging.Formatter):
 
 
 def set_up(level: str, form: str, stream: IO[str], *, coloured: bool) -> None:
-    """A handler on the root logger, so that the application's own lines are seen too."""
+    """A handler on the root logger, so that the application's own lines and Python's warnings are seen too."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_json_lines() if form == "json" else Lines(coloured=coloured))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
+    logging.captureWarnings(True)
+
+
+def json_line(level: int, message: str, **fields: object) -> str:
+    """One line as the log has it, from where no log is set up: before the application is loaded, or without one."""
+    record = logging.makeLogRecord(
+        {"name": _WORKER_LOG, "levelno": level, "levelname": logging.getLevelName(level), "msg": message, **fields}
+    )
+    return _json_lines().format(record)
 
 
 def already_set_up() -> bool:
@@ -49,8 +65,8 @@ def already_set_up() -> bool:
     return any(not isinstance(handler, logging.NullHandler) for handler in own)
 
 
-def at_start(tell: Callable[[str], None]) -> None:
-    """Call `tell` with the worker's id once it has one, in place of the log line that says so, at any level."""
+def at_start(tell: Callable[[str], None], *, beside: bool = False) -> None:
+    """Call `tell` with the worker's id once it has one, at any level: in place of, or beside, the log line."""
     log = logging.getLogger(_WORKER_LOG)
     own, wanted = log.level, log.getEffectiveLevel()
 
@@ -60,24 +76,48 @@ def at_start(tell: Callable[[str], None]) -> None:
         log.removeFilter(first)
         log.setLevel(own)
         tell(str(getattr(record, "worker", "")))
-        return False
+        return beside and record.levelno >= wanted
 
     log.addFilter(first)
     log.setLevel(min(wanted, logging.INFO))
 
 
+def start_fields(**fields: object) -> None:
+    """Put these fields into the log line that says that the worker started."""
+    log = logging.getLogger(_WORKER_LOG)
+
+    def first(record: logging.LogRecord) -> bool:
+        if getattr(record, "event", None) == "worker_started":
+            vars(record).update(fields)
+        return True
+
+    log.addFilter(first)
+
+
 def _json_lines() -> logging.Formatter:
     from pythonjsonlogger.msgspec import MsgspecFormatter
 
+    from surefoot.execution.context import current_job, in_job
+
     class JsonLines(MsgspecFormatter):
-        """time, level, logger, message, and the fields of `extra` that have a value."""
+        """The keys of _FIRST in that order, then the other fields of `extra`; only those that have a value."""
 
         def add_fields(self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]) -> None:
             log_data["time"] = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
             super().add_fields(log_data, record, message_dict)
+            if in_job():  # a line that a handler wrote
+                job = current_job()
+                own = {"job": job.id, "task": job.task, "queue": job.queue, "attempt": job.attempt}
+                log_data.update({key: value for key, value in own.items() if key not in log_data})
 
         def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-            return {name: value for name, value in log_data.items() if value is not None}
+            if log_data.get("logger") == _WORKER_LOG:
+                for word in _SECONDS & log_data.keys():
+                    log_data[f"{word}_ms"] = round(log_data.pop(word) * 1000, 3)
+                if "name_" in log_data:  # `name` is the logger's
+                    log_data["worker_name"] = log_data.pop("name_")
+            ordered = {key: log_data[key] for key in _FIRST if key in log_data} | log_data
+            return {key: value for key, value in ordered.items() if value is not None}
 
-    names = {"levelname": "level", "name": "logger", "exc_info": "traceback"}
+    names = {"levelname": "level", "name": "logger", "exc_info": "traceback", "stack_info": "stack"}
     return JsonLines("%(levelname)s %(name)s %(message)s", rename_fields=names)

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Any, Final, get_args
@@ -16,6 +16,7 @@ from surefoot.cli.options import duration, duration_above_zero, scoped
 from surefoot.cli.output import Column, Output, age, clean, counted, grid, since, when
 from surefoot.cli.target import Scope
 from surefoot.core.codec import ErrorLine, decode_error
+from surefoot.core.errors import UsageError
 from surefoot.core.job import Job, moment
 from surefoot.core.names import State, did_you_mean
 
@@ -143,7 +144,7 @@ def _paused(pause: Mapping[str, Any] | None) -> str:
     return f"paused since {since(pause['since'])}{reason}"
 
 
-class _Listing(click.Group):
+class Listing(click.Group):
     """A group whose first word may be left out: then it is `list`.
 
     A word that is near a command is that one misspelt, unless it names a module here: `jobs shop` is not `jobs show`.
@@ -158,9 +159,17 @@ class _Listing(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group("jobs", cls=_Listing, short_help="List jobs, or show one.")
+@click.group("jobs", cls=Listing, short_help="List jobs, or show one.")
 def jobs() -> None:
     """List jobs, or show one. `list` may be left out."""
+
+
+def _reserved(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise UsageError(f"--group {value}: 'group' is reserved and not in this release; use --task.")
+
+
+group_option: Final = click.option("--group", hidden=True, expose_value=False, callback=_reserved)
 
 
 @jobs.command("list", epilog=_EXAMPLES["list"], short_help="Jobs, newest first in each state.")
@@ -168,6 +177,7 @@ def jobs() -> None:
 @click.option("--task", help="Only of this task.")
 @click.option("--since", metavar="D", callback=duration, help="Only those enqueued in the last D: 90s, 5m, 2h, 1d.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most of each queue.")
+@group_option
 @scoped(target=True)
 def list_jobs(out: Output, scope: Scope, *, limit: int, **filters: Any) -> int:
     """Jobs of the queues, newest first in each state."""
@@ -233,6 +243,21 @@ def located(scope: Scope, id: str) -> tuple["Queue", Job]:
             return queue, job
     names = ", ".join(queue.name for queue in queues) or "no queue at all"
     raise AnswerIsNo(f"there is no job {id} ({names}): it ended and keeps no outcome, or it never was.")
+
+
+def holder(named: Mapping["Queue", Collection[str]], noun: str, name: str) -> "Queue":
+    """The one queue that has something of this name; UsageError if none has it, or several have."""
+    having = [queue for queue, names in named.items() if name in names]
+    if len(having) == 1:
+        return having[0]
+    owners = ", ".join(f"'{queue.name}'" for queue in having or named)
+    if having:
+        raise UsageError(f"'{name}' is a {noun} of the queues {owners}: name one of them with -q.")
+    known = sorted({one for names in named.values() for one in names})
+    head = f"queue {owners} has no {noun}" if len(named) == 1 else f"none of the queues {owners} has a {noun}"
+    if not named:
+        head = f"there is no queue, and so no {noun}"
+    raise UsageError(f"{head} '{name}'{did_you_mean(name, known) or '.'} Known: {', '.join(known) or 'none'}.")
 
 
 def errors_of(queue: "Queue", id: str) -> list[ErrorLine]:

@@ -1,24 +1,33 @@
 """The command `surefoot`: its group, what becomes of errors, exit codes. The commands themselves live beside it."""
 
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
+from surefoot.cli.cancel import cancel
+from surefoot.cli.completion import ASKED, completion, offer_names
+from surefoot.cli.cron import cron
 from surefoot.cli.dead import dead
-from surefoot.cli.exits import INTERRUPTED, NO, STORE, USAGE, NotLoaded
+from surefoot.cli.enqueue import enqueue
+from surefoot.cli.exits import INTERRUPTED, USAGE
+from surefoot.cli.faults import fault_of
+from surefoot.cli.init import init
 from surefoot.cli.look import explain, jobs, stats
-from surefoot.cli.options import plain, read_settings
+from surefoot.cli.options import plain
 from surefoot.cli.output import Output, clean
+from surefoot.cli.settings import read_settings
 from surefoot.cli.steer import pause, resume
 from surefoot.cli.worker import worker
-from surefoot.core.errors import JobNotFound, StoreError, SurefootError
-from surefoot.core.names import did_you_mean
+from surefoot.cli.workers import workers
+from surefoot.core.errors import SurefootError
 
 _EXAMPLES: Final = """\b
 Examples:
   surefoot demo                   the whole story in a minute: no server, no configuration
+  surefoot init                   the first files of an application, with tests
   surefoot worker app:mail        run the jobs of the queue `mail` in app.py
   surefoot stats app:mail         what waits, what runs, what died
 
@@ -29,7 +38,7 @@ Every option has a variable, SUREFOOT_<COMMAND>_<OPTION>, and a key in [tool.sur
 
 \b
 Exit codes: 0 done, 1 the answer is no, 2 wrong usage, 3 the application cannot be loaded, 4 the store cannot be
-reached, 75 stuck: restart me, 130 and 143 stopped at once.
+reached, 5 time ran out, 75 stuck: restart me, 130 and 143 stopped at once.
 """
 
 _SETTINGS: Final = {
@@ -44,7 +53,7 @@ _SETTINGS: Final = {
 @click.pass_context
 def commands(ctx: click.Context) -> None:
     """A job queue that does not drop what it carries."""
-    settings = read_settings(commands)
+    settings = read_settings(commands)._replace(line=ctx.obj or ())
     ctx.obj = settings
     ctx.default_map = dict(settings.defaults)
 
@@ -76,57 +85,63 @@ def demo(*, redis: str | None, fast: bool) -> int:
     return tell(redis=redis, fast=fast)
 
 
-for _command in (worker, stats, jobs, explain, dead, pause, resume, version, demo):
+for _command in (
+    worker,
+    stats,
+    jobs,
+    explain,
+    dead,
+    pause,
+    resume,
+    version,
+    demo,
+    enqueue,
+    cancel,
+    cron,
+    workers,
+    init,
+    completion,
+):
     commands.add_command(_command)
 
 
 def run(args: Sequence[str]) -> int:
     """Run one command line; gives the exit code. A user's mistake is one sentence on stderr, no traceback of ours."""
     try:
-        code: Any = commands.main(args=list(args), prog_name="surefoot", standalone_mode=False)
+        code: Any = commands.main(args=list(args), prog_name="surefoot", standalone_mode=False, obj=tuple(args))
     except click.Abort:
         return INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as asked:
         click.echo(asked.ctx.get_help(), err=True)
         return USAGE
-    except click.ClickException as fault:
-        _complain(_sentence(fault), fault.lines if isinstance(fault, NotLoaded) else "")
-        return fault.exit_code
-    except SurefootError as fault:
-        _complain(str(fault))
-        return STORE if isinstance(fault, StoreError) else NO if isinstance(fault, JobNotFound) else USAGE
+    except (click.ClickException, SurefootError) as error:
+        fault = fault_of(error)
+        click.echo(f"surefoot: {clean(fault.sentence)}", err=True)
+        if fault.lines:
+            click.echo(fault.lines, err=True)
+        return fault.code
     return code if isinstance(code, int) else 0
-
-
-def _complain(sentence: str, lines: str = "") -> None:
-    click.echo(f"surefoot: {clean(sentence)}", err=True)
-    if lines:
-        click.echo(lines, err=True)
-
-
-def _sentence(fault: click.ClickException) -> str:
-    """The fault in the words of this house: what was given, the nearest known, where to read on."""
-    if not isinstance(fault, click.UsageError):
-        return fault.format_message()
-    help_of = fault.ctx.command_path if fault.ctx else "surefoot"
-    if isinstance(fault, click.NoSuchOption):
-        known = [name for one in fault.ctx.command.params for name in one.opts] if fault.ctx else []
-        said = f"there is no option '{fault.option_name}'{did_you_mean(fault.option_name, known) or '.'}"
-    elif isinstance(fault, click.exceptions.NoSuchCommand):
-        group = fault.ctx.command if fault.ctx else commands
-        known = list(group.commands) if isinstance(group, click.Group) else []
-        said = f"there is no command '{fault.command_name}'{did_you_mean(fault.command_name, known) or '.'}"
-    else:
-        message = fault.format_message()
-        said = message[:1].lower() + message[1:]
-        if not said.endswith((".", "?")):
-            said += "."
-    return f"{said} See `{help_of} --help`."
 
 
 def main() -> None:
     """The console script."""
+    if ASKED in os.environ:
+        _answer_a_shell()
     sys.exit(run(sys.argv[1:]))
+
+
+def _answer_a_shell() -> NoReturn:
+    """What a completion script asks for. Leaves at once: the application may have threads, and more to print."""
+    code = 0
+    try:
+        offer_names(commands)
+        run(())
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else 1
+    except Exception:
+        code = 1  # a shell that asks wants no traceback in the middle of a line
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

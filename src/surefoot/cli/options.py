@@ -1,17 +1,16 @@
-"""What several commands share: kinds of values, the options that all have, and [tool.surefoot] as defaults."""
+"""What several commands share: kinds of values, and the options that all have."""
 
 import functools
 import re
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
 
 import click
 
 from surefoot.cli.output import Output
+from surefoot.cli.settings import nearest, settings_of
 from surefoot.cli.target import Scope
-from surefoot.core.names import NAME_RULE, did_you_mean, is_name
+from surefoot.core.names import NAME_RULE, is_name
 
 Body: TypeAlias = Callable[..., int | None]
 
@@ -78,9 +77,12 @@ def scoped(*, target: bool) -> Callable[[Body], Body]:
         def command(
             out: Output, *, app: str | None, url: str | None, queue: tuple[str, ...], **rest: Any
         ) -> int | None:
-            settings = click.get_current_context().find_object(Settings) or NO_SETTINGS
+            ctx = click.get_current_context()
+            settings = settings_of(ctx)
+            target = rest.pop("target", None)
+            given = nearest(ctx, target, app=app, url=url)
             scope = Scope(
-                rest.pop("target", None), app, url, queue,
+                target, given["app"], given["url"], queue,
                 default=settings.app, folder=settings.folder, verbose=out.verbose,
             )  # fmt: skip
             return body(out, scope, **rest)
@@ -96,61 +98,3 @@ def _decorated(body: Body, *decorators: Callable[[Body], Body]) -> Body:
     for decorator in reversed(decorators):
         body = decorator(body)
     return body
-
-
-class Settings(NamedTuple):
-    """[tool.surefoot] of the nearest pyproject.toml: the application, the folder of the file, defaults by command."""
-
-    app: str | None
-    folder: Path | None
-    defaults: Mapping[str, Any]
-
-
-NO_SETTINGS: Final = Settings(None, None, {})
-
-
-def read_settings(commands: click.Group) -> Settings:
-    """What the nearest pyproject.toml says; a key that nobody would read is refused with the nearest one that is."""
-    here = Path.cwd()
-    files = (folder / "pyproject.toml" for folder in (here, *here.parents))
-    path = next((file for file in files if file.is_file()), None)
-    if path is None:
-        return NO_SETTINGS
-    try:
-        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("surefoot", {})
-    except (OSError, ValueError) as broken:
-        raise click.UsageError(f"cannot read {path}: {broken}.") from None
-    place = f"[tool.surefoot] in {path}"
-    if not isinstance(table, dict):
-        raise click.UsageError(f"{place} is not a table.")
-    app = table.pop("app", None)
-    if app is not None and not isinstance(app, str):
-        raise click.UsageError(f'{place}: app = {app!r} is not text; write app = "module:queue".')
-    return Settings(app, path.parent, _defaults(table, commands, place, ("app",)))
-
-
-def _defaults(table: Mapping[str, Any], group: click.Group, place: str, more: tuple[str, ...] = ()) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        command = group.commands.get(key)
-        if command is None or not isinstance(value, dict):
-            raise click.UsageError(f"{place} has no key '{key}'{did_you_mean(key, [*group.commands, *more]) or '.'}")
-        where = place.replace("]", f".{key}]", 1)
-        if isinstance(command, click.Group):
-            found[key] = _defaults(value, command, where)
-        else:
-            found[key] = {}
-            for word, given in value.items():
-                option = _option(command, word, where)
-                listed = option.multiple and not isinstance(given, list)
-                found[key][option.name] = [given] if listed else given
-    return found
-
-
-def _option(command: click.Command, word: str, place: str) -> click.Option:
-    params = [one for one in command.params if isinstance(one, click.Option)]
-    options = {name[2:]: one for one in params for name in one.opts if name.startswith("--")}
-    found = options.get(word.replace("_", "-"))
-    if found is None:
-        raise click.UsageError(f"{place} has no key '{word}'{did_you_mean(word, options) or '.'}")
-    return found

@@ -4,12 +4,14 @@ Every way in which loading an application can fail is one sentence, and its own 
 """
 
 import importlib
+import inspect
 import os
 import pkgutil
 import re
 import sys
 import sysconfig
 import traceback
+from collections.abc import Iterable
 from itertools import dropwhile
 from pathlib import Path
 from types import ModuleType
@@ -98,11 +100,12 @@ def load(text: str, *, folder: Path | None = None, verbose: bool = False) -> Loa
     """The queues or the worker that `text` names. The current directory and `folder` become importable."""
     for place in (folder, Path.cwd()):
         if place is not None and str(place) not in sys.path:
-            sys.path.insert(0, str(place))
+            sys.path.insert(_behind_python(), str(place))
     name, _, attribute = text.partition(":")
-    if not name or not all(part.isidentifier() for part in name.split(".")):
+    if not name or name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
         raise NotLoaded(f"cannot load '{text}': that is not {_SHAPE}{_dotted(name, attribute)}")
     module = _imported(text, name, verbose)
+    _refuse_hidden(text, name, module)
     if not attribute:
         return _all_queues(text, module)
     found: Any = module
@@ -111,6 +114,11 @@ def load(text: str, *, folder: Path | None = None, verbose: bool = False) -> Loa
             raise NotLoaded(f"cannot load '{text}': {name} has no '{attribute}'{_known(attribute, module)}")
         found = getattr(found, part)
     return _queue_or_worker(text, found, verbose)
+
+
+def _behind_python() -> int:
+    """Where an application's folder goes: a queue.py or types.py of its own must not replace Python's."""
+    return next((place for place, path in enumerate(sys.path) if _PACKAGES.search(f"{path}/")), len(sys.path))
 
 
 def queues_of(loaded: Loaded) -> list["Queue"]:
@@ -170,7 +178,7 @@ def stored_names(url: str) -> list[str]:
 
 def _no_queue(owner: str, name: str, known: Any) -> click.UsageError:
     listed = f" Known: {', '.join(sorted(known))}." if known else " It has none yet."
-    return click.UsageError(f"{owner} has no queue '{name}'{did_you_mean(name, known)}{'' if known else '.'}{listed}")
+    return click.UsageError(f"{owner} has no queue '{name}'{did_you_mean(name, known) or '.'}{listed}")
 
 
 def _imported(text: str, name: str, verbose: bool) -> ModuleType:
@@ -186,6 +194,16 @@ def _imported(text: str, name: str, verbose: bool) -> ModuleType:
         raise raised(f"cannot load '{text}': {name} raised while it was imported", error, verbose=verbose) from None
 
 
+def _refuse_hidden(text: str, name: str, module: ModuleType) -> None:
+    """A file here that has the name of a module loaded before it is never seen, and nobody would guess why."""
+    here, loaded = Path.cwd() / f"{name}.py", getattr(module, "__file__", None)
+    if here.exists() and (loaded is None or not here.samefile(loaded)):
+        raise NotLoaded(
+            f"cannot load '{text}': {name} is a module of Python or of a package ({loaded or 'built in'}) and hides "
+            f"{here.name} in this directory; give the file another name."
+        )
+
+
 def _no_module(name: str, missing: str) -> str:
     parent, _, last = missing.rpartition(".")
     owner = sys.modules.get(parent) if parent else None
@@ -193,8 +211,7 @@ def _no_module(name: str, missing: str) -> str:
         return f"there is no module {missing}; did you mean '{parent}:{name[len(parent) + 1 :]}'?"
     if owner is not None and not hasattr(owner, "__path__"):
         return f"there is no module {missing}; {parent} is a module, not a package."
-    paths = [str(Path.cwd())] if owner is None else list(owner.__path__)
-    children = sorted({child.name for child in pkgutil.iter_modules(paths) if not child.name.startswith("_")})
+    children = _children([str(Path.cwd())] if owner is None else owner.__path__)
     holder = parent or "this directory"
     return f"there is no module {missing}; {holder} has: {', '.join(children)}." if children else (
         f"there is no module {missing}; {holder} has no modules."
@@ -212,7 +229,12 @@ def _all_queues(text: str, module: ModuleType) -> "tuple[Queue, ...]":
 
 def _queue_or_worker(text: str, found: object, verbose: bool) -> Loaded:
     from surefoot.client.queue import Queue
+    from surefoot.client.task import Task
 
+    if isinstance(found, Task):
+        raise NotLoaded(f"cannot load '{text}': that is a task of queue '{found.queue.name}'; name the queue.")
+    if inspect.iscoroutinefunction(found):
+        raise NotLoaded(f"cannot load '{text}': it is an async function; a factory is a plain one.")
     if not isinstance(found, Queue) and not _is_worker(found) and callable(found) and not isinstance(found, type):
         try:
             found = found()
@@ -244,7 +266,13 @@ def _known(attribute: str | None, module: ModuleType) -> str:
     nouns = _nouns(module)
     near = "" if attribute is None else did_you_mean(attribute, nouns)
     listed = f"It has: {', '.join(nouns)}." if nouns else "It has neither a queue nor a worker."
-    return f"{near or '.'} {listed}"
+    children = [] if nouns else _children(getattr(module, "__path__", ()))
+    inside = f" Its modules: {', '.join(children)}." if children else ""
+    return f"{near or '.'} {listed}{inside}"
+
+
+def _children(paths: Iterable[str]) -> list[str]:
+    return sorted({child.name for child in pkgutil.iter_modules(paths) if not child.name.startswith("_")})
 
 
 def _dotted(name: str, attribute: str) -> str:

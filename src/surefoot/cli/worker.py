@@ -1,9 +1,11 @@
 """`surefoot worker`: puts a Worker together or takes the application's own, says what it serves, runs it."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
@@ -12,8 +14,11 @@ import click
 from surefoot import clock
 from surefoot.cli import logs
 from surefoot.cli.exits import NotLoaded
-from surefoot.cli.options import NO_SETTINGS, Settings, app_option, duration, duration_above_zero, plain, queue_option
+from surefoot.cli.faults import fault_of
+from surefoot.cli.options import app_option, duration, duration_above_zero, plain, queue_option
 from surefoot.cli.output import Output, clean, counted
+from surefoot.cli.reload import held_by_a_parent, run_again
+from surefoot.cli.settings import Settings, nearest, origin, settings_of
 from surefoot.cli.target import Scope, chosen, from_application, load, opened, queues_of, raised
 from surefoot.core.errors import ConfigError, SurefootError, UsageError
 from surefoot.core.job import moment
@@ -34,11 +39,26 @@ Examples:
   surefoot worker shop.queues -c 20             all queues of a module, 20 jobs at once
   surefoot worker app:mail app:billing -q mail  queues by name
   surefoot worker shop.worker:worker --check    load everything, print it, leave: for CI
+  surefoot worker app:mail --reload             start again whenever a file is saved
 
 \b
 Ctrl-C (or SIGTERM) once: stop claiming, give running jobs the drain's seconds, hand the rest back.
 Twice: hand everything back now. A third time: leave at once.
+
+\b
+With --log-format json each line of stderr is an object with time, level, logger and message, and where they apply
+event, job, task, queue, attempt, duration_ms, worker, error, traceback.
 """
+
+
+def _not_yet(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """A click callback for --processes: the word is taken."""
+    if value is not None:
+        raise click.UsageError(
+            f"worker {origin(ctx, param) or param.opts[-1]}: reserved and not in this release; "
+            "start one worker for each core, or use --threads.",
+            ctx,
+        )
 
 
 @click.command("worker", epilog=_EXAMPLES, short_help="Run a worker.")
@@ -47,6 +67,7 @@ Twice: hand everything back now. A third time: leave at once.
 @queue_option
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Running jobs at once (50).")
 @click.option("--threads", type=click.IntRange(min=1), help="How many of them may be plain functions (20).")
+@click.option("-p", "--processes", hidden=True, expose_value=False, callback=_not_yet)
 @click.option("--drain", metavar="D", callback=duration, help="Time for running jobs after a signal (25s).")
 @click.option("--lease", metavar="D", callback=duration_above_zero, help="Time a silent worker keeps its jobs (10s).")
 @click.option("-n", "--name", help="A name for people; else the host's.")
@@ -54,6 +75,7 @@ Twice: hand everything back now. A third time: leave at once.
     "--import", metavar="PATTERN", multiple=True, help='Modules to load first: shop.jobs, "shop.*", "shop.**.jobs".'
 )
 @click.option("--burst", is_flag=True, help="Leave when there is nothing to do.")
+@click.option("--reload", is_flag=True, help="Start again when a .py file changes (needs surefoot[reload]).")
 @click.option("-l", "--log-level", type=_LEVEL, help="The least that is logged (info).")
 @click.option("--log-format", type=click.Choice(logs.FORMATS), help="text or json, one line an event (text).")
 @click.option("--allow-eviction", is_flag=True, help="Start although the server may drop jobs when its memory is full.")
@@ -66,9 +88,44 @@ def worker(
 
     TARGET is module:queue, module:worker, module:factory, or module (all its queues). A Worker keeps its own options.
     """
-    settings = click.get_current_context().find_object(Settings) or NO_SETTINGS
-    names = _applications(target, app, settings)
-    built = _assembled(names, queue, options, settings, out)
+    ctx = click.get_current_context()
+    settings = settings_of(ctx)
+    held = held_by_a_parent()
+    names = _applications(target, nearest(ctx, target, app=app)["app"], settings)
+    if options["reload"] and not held:
+        return _reload(options, settings, out)
+    if options["check"] or options["log_format"] != "json":
+        return _serve(names, queue, options, settings, out)
+    try:
+        return _serve(names, queue, options, settings, out)
+    except (click.ClickException, SurefootError) as error:
+        fault = fault_of(error)
+        line = logs.json_line(logging.ERROR, fault.sentence, traceback=fault.lines or None, exit_code=fault.code)
+        click.echo(line, err=True)
+        return fault.code
+
+
+def _reload(options: dict[str, Any], settings: Settings, out: Output) -> int:
+    for word in ("burst", "check"):
+        if options[word]:
+            raise click.UsageError(f"--reload runs until it is stopped, and {_place(word)} leaves by itself; give one.")
+
+    def say(sentence: str) -> None:
+        if options["log_format"] == "json":
+            click.echo(logs.json_line(logging.INFO, sentence), err=True)
+        else:
+            out.say(f"surefoot: {clean(sentence)}")
+
+    here = Path.cwd()
+    outside = settings.folder is not None and settings.folder not in (here, *here.parents)
+    return run_again(settings.line, [here, settings.folder] if outside and settings.folder else [here], say)
+
+
+def _serve(
+    names: tuple[str, ...], only: tuple[str, ...], options: dict[str, Any], settings: Settings, out: Output
+) -> int | None:
+    """Load, look, run until a signal."""
+    built = _assembled(names, only, options, settings, out)
     _load_imports(options["import"], out)
     _ready(built, out)
     if options["check"]:
@@ -116,7 +173,7 @@ def _assembled(
             raise click.UsageError(f"'{name}' is a Worker and serves its own queues; name it alone.")
         for word in (*given, *(["queue"] if only else [])):
             raise click.UsageError(
-                f"--{word} does not apply: '{name}' is a Worker and has its own options; set it there, "
+                f"{_place(word)} does not apply: '{name}' is a Worker and has its own options; set it there, "
                 "or name queues instead of the Worker."
             )
         return one
@@ -125,6 +182,13 @@ def _assembled(
         return Worker(*chosen(queues, only, " and ".join(f"'{name}'" for name in names)), **given)
     except SurefootError as fault:
         raise click.UsageError(str(fault)) from None
+
+
+def _place(word: str) -> str:
+    """Where an option of this call came from, in the words of whoever has to change it."""
+    ctx = click.get_current_context()
+    param = next(one for one in ctx.command.params if one.name == word)
+    return origin(ctx, param) or f"--{word}"
 
 
 def _load_imports(patterns: Sequence[str], out: Output) -> None:
@@ -159,8 +223,12 @@ def _set_up_logs(built: "Worker", options: dict[str, Any], out: Output) -> None:
         form = "text"
     else:
         logs.set_up(level, form, sys.stderr, coloured=out.coloured(sys.stderr))
+        if form == "json":
+            facts = _start_record(built, "") | {"queues": [queue.name for queue in built.queues]}
+            told = ("pid", "version", "url", "namespace", "queues", "threads")
+            logs.start_fields(**{key: facts[key] for key in told}, drain_ms=built.drain * 1000)
     if out.json:
-        logs.at_start(lambda worker_id: out.record(_start_record(built, worker_id)))
+        logs.at_start(lambda worker_id: out.record(_start_record(built, worker_id)), beside=form == "json")
     elif form == "text" and not out.quiet:  # among JSON lines the log's own line says it
         logs.at_start(lambda worker_id: out.say("\n".join(map(clean, _start_lines(built, worker_id)))))
 

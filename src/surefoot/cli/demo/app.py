@@ -20,7 +20,7 @@ from surefoot import Queue, Retry, Worker, current_job
 from surefoot.cli.demo.crew import leave_when_alone
 from surefoot.cli.demo.ledger import Ledger
 
-shop = Queue(name="demo")  # the URL comes from SUREFOOT_URL
+shop: Queue = Queue(name="demo")  # the URL comes from SUREFOOT_URL
 PATIENT = Retry(max_attempts=3, base=1)  # again after at most 1 s, then 2 s, then dead
 
 

@@ -39,7 +39,7 @@ class File:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "jobs.db"
-        self.url = f"sqlite:///{self._path}"
+        self.url: str = f"sqlite:///{self._path}"
 
     async def told(self) -> str:
         return f"One queue in {self._path}; nothing else is used, nothing stays behind."
@@ -61,7 +61,7 @@ class Namespace:
         self._shown = address.url
         address_only, _, query = url.partition("#")[0].partition("?")
         options = [one for one in query.split("&") if one and not one.startswith("namespace=")]
-        self.url = f"{address_only}?{'&'.join([*options, f'namespace={self._name}'])}"
+        self.url: str = f"{address_only}?{'&'.join([*options, f'namespace={self._name}'])}"
 
     async def told(self) -> str:
         facts = await shop.broker.facts()

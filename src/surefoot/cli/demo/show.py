@@ -20,7 +20,7 @@ class Step:
 
     def __init__(self, title: str) -> None:
         self.title = title
-        self.words = ""
+        self.words: str = ""
         self.state: State = "running"
         self._started = clock.monotonic()
         self._ended: float | None = None
