@@ -111,7 +111,7 @@ class Worker:
         self._background: asyncio.Task[None] | None = None
         self._started: asyncio.Event | None = None
         self.allow_eviction = False
-        self.exit_code = 0
+        self.exit_code: int = 0
 
     @property
     def name(self) -> str:
@@ -267,6 +267,9 @@ class Worker:
         session = SyncSession(broker)
         started_ms = clock.wall_ms()
         tasks = {one.queue: tuple(sorted(one.specs)) for one in served}
+        schemas = {
+            one.queue: {name: spec.schema for name, spec in one.specs.items() if spec.schema > 1} for one in served
+        }
         lines = {one.queue: tuple(entry.line() for entry in one.crons) for one in served}
 
         def presence(queue: str, left: bool) -> bytes:
@@ -277,6 +280,7 @@ class Worker:
                 version=version("surefoot"),
                 queues=tuple(one.partition(":")[2] for one in queues),
                 tasks=tasks[queue],
+                schemas=schemas[queue],
                 crons=tuple(line.name for line in lines[queue]),
                 cron_lines=lines[queue],
                 concurrency=self.concurrency,

@@ -38,6 +38,10 @@ def record(state: Any, **facts: Any) -> Record:
     return Record(**{**known, **facts})
 
 
+CRASH = b'{"kind":"crash","attempt":2}'
+DEAD = b'{"reason":"crash_loop"}'
+SCHEMA_3 = b'{"version":1,"id":"x","task":"close_month","schema":3,"payload":{}}'
+NEEDS_2 = b'{"version":2,"needs":2,"id":"x","task":"close_month","payload":{}}'
 HAS_IT = {"tasks": ("close_month",)}
 PAUSED = {"paused_ms": NOW - 301 * MINUTE, "pause_reason": "card provider down"}
 PAUSED_WORDS = "queue billing is paused since 09:12 (card provider down)"
@@ -60,7 +64,49 @@ CASES: list[tuple[Record, QueueStats, list[str], str]] = [
         record("pending"),
         stats({**HAS_IT, "draining": True}),
         ["no_worker"],
-        "Pending for 14 min: no worker is alive on queue billing. Start one.",
+        "Pending for 14 min: the only worker on queue billing is draining. Start one.",
+    ),
+    (
+        record("pending"),
+        stats({**HAS_IT, "draining": True}, {"draining": True}),
+        ["no_worker"],
+        "Pending for 14 min: all 2 workers on queue billing are draining. Start one.",
+    ),
+    (
+        record("pending"),
+        stats({"tasks": ("other",)}, {**HAS_IT, "draining": True}),
+        ["unknown_task"],
+        "Pending for 14 min: the only worker on queue billing does not have the task close_month.",
+    ),
+    (
+        record("pending", body=SCHEMA_3),
+        stats({**HAS_IT, "schemas": {"close_month": 2}}, HAS_IT),
+        ["newer_version"],
+        "Pending for 14 min: no worker knows version 3 of the task close_month; deploy one that does.",
+    ),
+    (
+        record("pending", body=SCHEMA_3, behind=0),
+        stats({**HAS_IT, "schemas": {"close_month": 3}, "running": 5}, HAS_IT),
+        ["full_workers"],
+        "Pending for 14 min: all 5 slots of 1 worker are taken, and it is the next one.",
+    ),
+    (
+        record("pending", body=NEEDS_2),
+        stats(HAS_IT),
+        ["newer_version"],
+        "Pending for 14 min: it needs a worker with a newer surefoot (protocol 2).",
+    ),
+    (
+        record("pending", body=b"not JSON", behind=2),
+        stats({"tasks": ("other",)}),
+        ["behind"],
+        "Pending for 14 min: 2 jobs come before it.",
+    ),
+    (
+        record("pending", counts=Counts(1, 1), errors=(b'{"kind":"E","ended_ms":%d}' % (NOW - MINUTE),), behind=0),
+        stats(HAS_IT),
+        [],
+        "Pending for 60 s: it is the next one.",
     ),
     (
         record("pending"),
@@ -69,10 +115,16 @@ CASES: list[tuple[Record, QueueStats, list[str], str]] = [
         "Pending for 14 min: none of the 2 workers on queue billing has the task close_month.",
     ),
     (
-        record("pending", behind=1200),
-        stats({**HAS_IT, "running": 5}, {**HAS_IT, "running": 5}),
+        record("pending", behind=1_001),
+        stats({**HAS_IT, "running": 5}, {**HAS_IT, "running": 5}, {"tasks": ("other",)}),
         ["full_workers", "behind"],
-        "Pending for 14 min: all 10 slots of 2 workers are taken, and 1,200 jobs come before it.",
+        "Pending for 14 min: all 10 slots of 2 workers are taken, and more than 1,000 jobs come before it.",
+    ),
+    (
+        record("pending", behind=1_000),
+        stats(HAS_IT),
+        ["behind"],
+        "Pending for 14 min: 1,000 jobs come before it.",
     ),
     (
         record("pending", behind=0),
@@ -105,7 +157,26 @@ CASES: list[tuple[Record, QueueStats, list[str], str]] = [
         record("scheduled", due_ms=NOW - 5000),
         stats(),
         ["no_worker"],
-        "Due since 5.0 s: no worker is alive on queue billing. Start one.",
+        "Due 5.0 s ago: no worker is alive on queue billing. Start one.",
+    ),
+    (
+        record("scheduled", due_ms=NOW - 5000, counts=Counts(2, 1, 1), errors=(CRASH, ERROR)),
+        stats(HAS_IT),
+        [],
+        "Due 5.0 s ago: the next claim takes it. It failed once, last with OSError: disk full. "
+        "It lost its worker once.",
+    ),
+    (
+        record("scheduled", due_ms=NOW - 5000),
+        stats({**HAS_IT, "running": 5}),
+        ["full_workers"],
+        "Due 5.0 s ago: all 5 slots of 1 worker are taken.",
+    ),
+    (
+        record("scheduled", due_ms=NOW - 5000),
+        stats(HAS_IT, **PAUSED),
+        ["paused"],
+        f"Due 5.0 s ago: {PAUSED_WORDS}. `surefoot resume -q billing`",
     ),
     (
         record("processing", started_ms=NOW - 3 * MINUTE, caller="caller0", lease_ms=NOW + 5000, counts=Counts(1, 1)),
@@ -134,6 +205,20 @@ CASES: list[tuple[Record, QueueStats, list[str], str]] = [
         "queue billing. Start one.",
     ),
     (
+        record("processing", started_ms=NOW - 3 * MINUTE, caller="gone", lease_ms=NOW - 20_000, cancel=""),
+        stats({**HAS_IT, "draining": True}),
+        ["lease_lost", "no_worker"],
+        "Processing since 14:10 (it was asked to cancel), but its worker gone is silent: the lease ended 20 s ago, and "
+        "the only worker on queue billing is draining. Start one.",
+    ),
+    (
+        record("processing", started_ms=NOW - 3 * MINUTE, caller="gone", lease_ms=NOW - 20_000),
+        stats({**HAS_IT, "running": 5}, {"tasks": ("other",)}),
+        ["lease_lost", "full_workers"],
+        "Processing since 14:10, but its worker gone is silent: the lease ended 20 s ago, and all 5 slots of 1 worker "
+        "are taken.",
+    ),
+    (
         record("processing", started_ms=NOW - 3 * MINUTE, caller="gone", lease_ms=NOW - 20_000),
         stats(HAS_IT, **PAUSED),
         ["lease_lost", "paused"],
@@ -149,8 +234,27 @@ CASES: list[tuple[Record, QueueStats, list[str], str]] = [
     (
         record("parked", reason="task:close_month", parked_ms=NOW - 5 * MINUTE),
         stats(HAS_IT),
-        ["unknown_task"],
+        [],
         "Parked for 5 min: a worker that has the task close_month is alive and takes it soon.",
+    ),
+    (
+        record("parked", reason="task:close_month", parked_ms=NOW - 5 * MINUTE),
+        stats({**HAS_IT, "draining": True}, {"tasks": ("other",)}),
+        ["unknown_task"],
+        "Parked for 5 min: no worker on queue billing has the task close_month.",
+    ),
+    (
+        record("parked", reason="task:close_month", parked_ms=NOW - 5 * MINUTE),
+        stats(HAS_IT, **PAUSED),
+        ["paused"],
+        f"Parked for 5 min: a worker that has the task close_month is alive, but {PAUSED_WORDS}. "
+        "`surefoot resume -q billing`",
+    ),
+    (
+        record("parked", reason="task:close_month@3", parked_ms=NOW - 5 * MINUTE, body=SCHEMA_3),
+        stats({**HAS_IT, "schemas": {"close_month": 3}, "running": 5}, HAS_IT),
+        ["full_workers"],
+        "Parked for 5 min: a worker that has the task close_month is alive, but all 5 slots of 1 worker are taken.",
     ),
     (
         record("parked", reason="task:close_month@3", parked_ms=NOW - 5 * MINUTE),
@@ -188,6 +292,13 @@ CASES: list[tuple[Record, QueueStats, list[str], str]] = [
         ["finished"],
         "Dead at 14:11, 2 min ago (exhausted), after 3 runs. Last error: OSError: disk full.",
     ),
+    (
+        record("dead", finished_ms=NOW - 2 * MINUTE, reason="crash_loop", counts=Counts(3, 0, 3), errors=(DEAD, CRASH)),
+        stats(),
+        ["finished"],
+        "Dead at 14:11, 2 min ago (crash_loop), after 3 runs. Last error: the worker was lost in mid-run.",
+    ),
+    (record("dead", reason=None), stats(), ["finished"], "Dead, after 0 runs."),
 ]  # fmt: skip
 
 
@@ -196,7 +307,8 @@ def test_a_sentence_for_every_reason(known: Record, queue: QueueStats, reasons: 
     told = explain(known, queue, "billing", UTC)
     assert told.sentence == sentence
     assert (told.job_id, told.state, list(told.reasons)) == ("x", known.state, reasons)
-    assert told.details["task"] == "close_month" and told.details["queue"] == "billing"
+    task = "?" if known.body in (NEEDS_2, b"not JSON") else "close_month"
+    assert told.details["task"] == task and told.details["queue"] == "billing"
 
 
 def test_the_clock_is_the_readers_own() -> None:

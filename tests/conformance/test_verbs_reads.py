@@ -3,6 +3,7 @@
 import pytest
 from tests.conformance.stores import LEASE_MS, QUEUE, Hand, Store, new
 
+from surefoot.brokers.answers import BEHIND_MOST
 from surefoot.brokers.broker import Configure, Find, Get, Queues, Stats
 from surefoot.core.job import After, Unique
 from surefoot.core.names import State
@@ -48,6 +49,15 @@ def test_get_says_how_many_pending_jobs_come_before(real_store: Store) -> None:
     hand.put(new("a"), new("b"), new("c"), new("high", priority=2), new("later", due=After(9)))
     records = hand.say(Get(QUEUE, ("c", "high", "a"), behind=True))
     assert [record and record.behind for record in records] == [3, 0, 1]
+
+
+def test_no_more_jobs_before_one_are_counted_than_anybody_reads(real_store: Store) -> None:
+    hand = real_store.hand()
+    for first in range(0, BEHIND_MOST + 50, 500):
+        hand.put(*[new(f"{n}") for n in range(first, first + 500)])
+    ids = [f"{n}" for n in (BEHIND_MOST - 1, BEHIND_MOST, BEHIND_MOST + 1, BEHIND_MOST + 2)]
+    records = hand.say(Get(QUEUE, tuple(ids), behind=True))
+    assert [record and record.behind for record in records] == [999, 1_000, 1_001, 1_001]
 
 
 # Find
@@ -137,6 +147,18 @@ def test_stats_count_each_place(producer: Hand, store: Store) -> None:
     assert (stats.scheduled, stats.pending, stats.parked, stats.processing, stats.dead) == (1, 1, 1, 1, 1)
     assert (stats.ended_leases, stats.now_ms) == (0, store.now)
     assert (stats.paused_ms, stats.pause_reason, stats.max_length, stats.workers) == (None, None, None, ())
+
+
+def test_stats_that_count_no_jobs_tell_the_rest(real_store: Store) -> None:
+    producer = real_store.hand()
+    one_of_each(producer)
+    producer.say(Configure(QUEUE, paused="why", max_length=9))
+    stats = producer.say(Stats(QUEUE, jobs=False))
+    assert (stats.scheduled, stats.pending, stats.parked, stats.processing, stats.dead) == (0, 0, 0, 0, 0)
+    assert (stats.ended_leases, stats.oldest_ms) == (0, None)
+    assert (stats.now_ms, stats.pause_reason, stats.max_length) == (real_store.now, "why", 9)
+    full = producer.say(Stats(QUEUE))
+    assert (stats.epoch, stats.minutes, stats.totals) == (full.epoch, full.minutes, full.totals)
 
 
 def test_stats_know_the_age_of_the_oldest_pending_job(producer: Hand, store: Store) -> None:

@@ -1,7 +1,7 @@
 """What a store answers to each verb: inert records. Durations and moments are milliseconds."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
@@ -11,6 +11,10 @@ from surefoot.core.names import State
 PutWord: TypeAlias = Literal["created", "exists", "taken", "replaced", "full"]
 Verdict: TypeAlias = Literal["applied", "fenced", "cancelled"]
 CancelWord: TypeAlias = Literal["cancelled", "requested", "finished"]
+
+
+BEHIND_MOST: Final = 1_000
+"""So many jobs before another one are counted, and then one more, which says that there are more."""
 
 
 class PutAnswer(msgspec.Struct, frozen=True):
@@ -66,7 +70,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     `due_ms` is the time it waits for, while scheduled. `started_ms`, `caller`: the running or the last run.
     `reason`: why it
     is parked, dead or cancelled. `cancel`: the reason of a cancel request that a running job has not met yet.
-    `behind`: how many pending jobs come before it, if asked.
+    `behind`: how many pending jobs come before it, if asked; more than BEHIND_MOST are not counted.
     """
 
     id: str
@@ -99,6 +103,28 @@ class Page(msgspec.Struct, frozen=True):
 
     records: list[Record]
     cursor: Cursor | None
+
+
+RepairWord: TypeAlias = Literal["buried", "filled", "returned", "dead", "kept", "freed", "sound"]
+"""What a repair did. A job without a body: buried (body_lost), or filled with an empty one where it was over. A body in
+no place: returned to pending, or dead or kept again as it was before. A key: freed. sound: there was nothing to do.
+"""
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """A page of what is broken. `lost`: ids without a body; `strays`: bodies that stand in no place, by id; `keys`:
+    those whose holder is gone or over.
+
+    `nameless`: the strays do not say which queue they are of. `looked`: how many records this page read. `cursor`:
+    where to go on, None at the end.
+    """
+
+    lost: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+    nameless: bool = False
+    looked: int = 0
+    cursor: Cursor | None = None
 
 
 class Presence(msgspec.Struct, frozen=True):

@@ -15,12 +15,14 @@ from surefoot.brokers.answers import (
     Claimed,
     Config,
     Cursor,
+    Damage,
     Hold,
     Lease,
     Page,
     PutAnswer,
     QueueStats,
     Record,
+    RepairWord,
     Requeued,
     TickWord,
     Verdict,
@@ -172,9 +174,18 @@ class Prune(Verb[int], frozen=True):
     limit: int = 100
 
 
+class Repair(Verb[list[RepairWord]], frozen=True):
+    """Put right what `Orphans` found, as far as it is still so: each id and each key is looked at again in the same
+    step. Nothing is lost, and a repeat finds nothing to do. Answers a word for each id, then for each key.
+    """
+
+    ids: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
 class Get(Verb[list[Record | None]], frozen=True):
     """What the store knows of these ids; None for one it does not know. `behind` also counts the pending jobs before
-    each.
+    each, up to BEHIND_MOST (answers.py) and one more.
     """
 
     ids: tuple[str, ...]
@@ -193,10 +204,20 @@ class Find(Verb[Page], frozen=True):
 
 
 class Stats(Verb[QueueStats], frozen=True):
-    """The queue in numbers, with the last `minutes` (at most 1,440) and what is kept of the named cron entries."""
+    """The queue in numbers, with the last `minutes` (at most 1,440) and what is kept of the named cron entries.
+
+    `jobs` False: no job is counted or looked at, so the answer costs the same however many there are; it says 0.
+    """
 
     minutes: int = 60
     crons: tuple[str, ...] = ()
+    jobs: bool = True
+
+
+class Orphans(Verb[Damage], frozen=True):
+    """One page of a search for jobs and keys that a careless hand or an eviction broke. Changes nothing."""
+
+    cursor: Cursor | None = None
 
 
 class Queues(Verb[list[str]], frozen=True):
@@ -204,7 +225,7 @@ class Queues(Verb[list[str]], frozen=True):
 
 
 NUMBERED = (Put, Claim, Settle, Cancel, Requeue, Move, Amend, Delete, Tick)
-READS = (Get, Find, Stats, Queues)
+READS = (Get, Find, Stats, Orphans, Queues)
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -308,3 +329,5 @@ def counted(call: Call) -> None:
                 assert len(items) <= VERB_LIMIT, f"{len(items)} items in one verb; the most is {VERB_LIMIT}"
             case Cancel(ids=ids) | Requeue(ids=ids) | Move(ids=ids) | Delete(ids=ids) | Get(ids=ids):
                 assert len(ids) <= VERB_LIMIT, f"{len(ids)} ids in one verb; the most is {VERB_LIMIT}"
+            case Repair(ids=ids, keys=keys):
+                assert len(ids) + len(keys) <= VERB_LIMIT, f"{len(ids) + len(keys)} in one verb; most: {VERB_LIMIT}"

@@ -5,9 +5,10 @@ from typing import Final, assert_never
 
 import msgspec
 
-from surefoot.brokers.answers import QueueStats, Record
-from surefoot.client.presence import living
-from surefoot.client.records import due_ms, newest_error, task_of
+from surefoot.brokers.answers import BEHIND_MOST, Presence, QueueStats, Record
+from surefoot.client.presence import PresenceInfo, living
+from surefoot.client.records import UNREADABLE_TASK, due_ms, error_lines
+from surefoot.core.codec import ErrorLine, NewerEnvelope, UnreadableEnvelope, decode_envelope
 from surefoot.core.errors import duration_words
 from surefoot.core.events import Explanation
 from surefoot.core.names import WaitReason
@@ -15,15 +16,24 @@ from surefoot.core.names import WaitReason
 _PARKED_TASK: Final = "task:"
 _PARKED_NEEDS: Final = "needs:"
 _SHOWN: Final = 200
+_CRASH: Final = "crash"
+"""The kind of the line that a store writes where a lease ended in mid-run."""
 
 
 class _Case(msgspec.Struct, frozen=True):
-    """What is known when a job is explained. `zone` is that of whoever reads it; None is this machine's."""
+    """What is known when a job is explained. `zone` is that of whoever reads it; None is this machine's.
+
+    `needs`: the protocol that the job needs if that is newer than ours, else 0.
+    """
 
     record: Record
     stats: QueueStats
     queue: str
     zone: tzinfo | None
+    alive: list[tuple[Presence, PresenceInfo]]
+    task: str
+    schema: int
+    needs: int
 
     def ago(self, ms: int) -> str:
         return duration_words((self.stats.now_ms - ms) / 1000)
@@ -37,7 +47,7 @@ class _Case(msgspec.Struct, frozen=True):
 
 def explain(record: Record, stats: QueueStats, queue: str, zone: tzinfo | None = None) -> Explanation:
     """Why this job of the queue named `queue` is where it is."""
-    case = _Case(record, stats, queue, zone)
+    case = _case(record, stats, queue, zone)
     match record.state:
         case "processing":
             sentence, reasons = _processing(case)
@@ -56,41 +66,47 @@ def explain(record: Record, stats: QueueStats, queue: str, zone: tzinfo | None =
     )
 
 
+def _case(record: Record, stats: QueueStats, queue: str, zone: tzinfo | None) -> _Case:
+    task, schema, needs = UNREADABLE_TASK, 1, 0
+    try:
+        envelope = decode_envelope(record.body)
+        task, schema = envelope.task, envelope.schema
+    except NewerEnvelope as newer:
+        needs = newer.needs
+    except UnreadableEnvelope:
+        pass  # any worker takes it, and buries it
+    return _Case(record, stats, queue, zone, living(stats), task, schema, needs)
+
+
 Told = tuple[str, list[WaitReason]]
 
 
 def _processing(case: _Case) -> Told:
     record, stats = case.record, case.stats
-    attempt = record.counts.runs + 1
     since = f" since {case.clock(record.started_ms)}" if record.started_ms else ""
     if record.lease_ms is not None and record.lease_ms <= stats.now_ms:
         ago = case.ago(record.lease_ms)
-        lost = f"Processing{since}, but its worker{_worker(case)} is silent: the lease ended {ago} ago"
-        if stats.paused_ms is not None:
-            return f"{lost}. {_upper(_paused(case))}: it runs again after the resume. {_resume(case)}", [
+        asked = "" if record.cancel is None else " (it was asked to cancel)"
+        head = f"Processing{since}{asked}, but its worker{_worker(case)} is silent: the lease ended {ago} ago"
+        hindrance, reasons = _hindrance(case)
+        if reasons[:1] == ["paused"]:
+            return f"{head}. {_upper(_paused(case))}: it runs again after the resume. {_resume(case)}", [
                 "lease_lost",
                 "paused",
             ]
-        if not living(stats):
-            return f"{lost}, and no worker is alive on queue {case.queue}. Start one.", ["lease_lost", "no_worker"]
-        return f"{lost}. The next worker with a free slot runs it again.", ["lease_lost"]
+        if hindrance:
+            return f"{head}, and {hindrance}", ["lease_lost", *reasons]
+        return f"{head}. The next worker with a free slot runs it again.", ["lease_lost"]
     asked = "" if record.cancel is None else ", and it was asked to cancel"
     ago = f", for {case.ago(record.started_ms)}" if record.started_ms else ""
-    return f"Running on{_worker(case)}{since}{ago}: attempt {attempt}{asked}.", ["running"]
+    return f"Running on{_worker(case)}{since}{ago}: attempt {record.counts.runs + 1}{asked}.", ["running"]
 
 
 def _scheduled(case: _Case) -> Told:
     due = due_ms(case.record)
-    counts = case.record.counts
-    error = newest_error(case.record)
-    why = ""
-    if counts.failures and error is not None:
-        why = f" It failed {_times(counts.failures)}, last with {_ended(f'{error.kind}: {error.message}')}"
-    elif counts.snoozes:
-        why = f" It snoozed {_times(counts.snoozes)}."
+    why = _history(case)
     if due <= case.stats.now_ms:
-        head = f"Due since {case.ago(due)}."
-        sentence, reasons = _waits(case, head)
+        sentence, reasons = _waits(case, f"Due {case.ago(due)} ago")
         return sentence + why, reasons
     wait = duration_words((due - case.stats.now_ms) / 1000)
     paused: list[WaitReason] = ["paused"] if case.stats.paused_ms is not None else []
@@ -98,35 +114,81 @@ def _scheduled(case: _Case) -> Told:
     return f"Scheduled for {case.clock(due)}, in {wait}.{why}{tail}", ["not_due", *paused]
 
 
+def _history(case: _Case) -> str:
+    """Why a job waits once more: what became of its runs."""
+    counts, told = case.record.counts, ""
+    if counts.failures:
+        failures = [line for line in error_lines(case.record) if line.kind not in (None, _CRASH)]
+        last = f", last with {_ended(_error_words(failures[0]))}" if failures else "."
+        told += f" It failed {_times(counts.failures)}{last}"
+    if counts.crashes:
+        told += f" It lost its worker {_times(counts.crashes)}."
+    if counts.snoozes and not counts.failures:
+        told += f" It snoozed {_times(counts.snoozes)}."
+    return told
+
+
 def _pending(case: _Case) -> Told:
-    return _waits(case, f"Pending for {case.ago(max(case.record.enqueued_ms, due_ms(case.record)))}")
+    record = case.record
+    ends = [line.ended_ms for line in error_lines(record)[:1] if line.ended_ms]
+    return _waits(case, f"Pending for {case.ago(max(record.enqueued_ms, due_ms(record), *ends))}")
 
 
 def _waits(case: _Case, head: str) -> Told:
     """Why a job that is due has not started: the pause, the workers, then its place in the line."""
-    head = head.rstrip(".")
-    stats, task = case.stats, task_of(case.record)
-    if stats.paused_ms is not None:
-        return f"{head}: {_paused(case)}. {_resume(case)}", ["paused"]
-    workers = [info for _, info in living(stats) if not info.draining]
+    hindrance, reasons = _hindrance(case)
+    behind = case.record.behind
+    if behind:
+        many = f"more than {BEHIND_MOST:,} jobs come" if behind > BEHIND_MOST else f"{count_words(behind, 'job')} come"
+        line = f"{many}{'s' if behind == 1 else ''} before it"
+    else:
+        line = "the next claim takes it" if behind is None else "it is the next one"
+    if reasons[:1] == ["full_workers"] and behind is not None:
+        return f"{head}: {hindrance.rstrip('.')}, and {line}.", [*reasons, *_behind(behind)]
+    if hindrance:
+        return f"{head}: {hindrance}", reasons
+    return f"{head}: {line}.", _behind(behind)
+
+
+def _behind(behind: int | None) -> list[WaitReason]:
+    return ["behind"] if behind else []
+
+
+def _hindrance(case: _Case) -> Told:
+    """What keeps every worker from running a job that is due: a clause, and the reason; nothing if one can."""
+    queue, task = case.queue, case.task
+    if case.stats.paused_ms is not None:
+        return f"{_paused(case)}. {_resume(case)}", ["paused"]
+    workers = [info for _, info in case.alive if not info.draining]
     if not workers:
-        return f"{head}: no worker is alive on queue {case.queue}. Start one.", ["no_worker"]
-    if not any(task in info.tasks for info in workers):
-        return (
-            f"{head}: none of the {count_words(len(workers), 'worker')} on queue {case.queue} has the task {task}.",
-            ["unknown_task"],
-        )
-    behind = case.record.behind or 0
-    line = f"{behind:,} {'job comes' if behind == 1 else 'jobs come'} before it" if behind else "it is the next one"
-    reasons: list[WaitReason] = ["behind"] if behind else []
-    if all(info.running >= info.concurrency for info in workers):
-        slots = sum(info.concurrency for info in workers)
-        full = f"all {slots} slots of {count_words(len(workers), 'worker')} are taken"
-        return f"{head}: {full}, and {line}.", ["full_workers", *reasons]
-    return f"{head}: {line}.", reasons
+        leaving = len(case.alive)
+        if leaving:
+            all_ = "the only worker" if leaving == 1 else f"all {leaving} workers"
+            return f"{all_} on queue {queue} {'is' if leaving == 1 else 'are'} draining. Start one.", ["no_worker"]
+        return f"no worker is alive on queue {queue}. Start one.", ["no_worker"]
+    if case.needs:
+        return f"it needs a worker with a newer surefoot (protocol {case.needs}).", ["newer_version"]
+    if task == UNREADABLE_TASK:
+        able = workers
+    else:
+        knowing = [info for info in workers if task in info.tasks]
+        if not knowing:
+            none = f"none of the {len(workers)} workers" if len(workers) > 1 else "the only worker"
+            has = "has" if len(workers) > 1 else "does not have"
+            return f"{none} on queue {queue} {has} the task {task}.", ["unknown_task"]
+        able = [info for info in knowing if info.knows(task, case.schema)]
+        if not able:
+            return f"no worker knows version {case.schema} of the task {task}; deploy one that does.", ["newer_version"]
+    if all(info.full for info in able):
+        slots = sum(info.concurrency for info in able)
+        if slots == 1:
+            return "the only slot is taken.", ["full_workers"]
+        return f"all {slots} slots of {count_words(len(able), 'worker')} are taken.", ["full_workers"]
+    return "", []
 
 
 def _parked(case: _Case) -> Told:
+    """What it is parked for; if a worker has that by now, what keeps this worker from taking it."""
     record = case.record
     reason = record.reason or ""
     head = "Parked" if record.parked_ms is None else f"Parked for {case.ago(record.parked_ms)}"
@@ -134,11 +196,15 @@ def _parked(case: _Case) -> Told:
         needs = reason.removeprefix(_PARKED_NEEDS)
         return f"{head}: it needs a worker with a newer surefoot (protocol {needs}).", ["newer_version"]
     task, at, schema = reason.removeprefix(_PARKED_TASK).partition("@")
-    if at:
-        return f"{head}: no worker knows version {schema} of the task {task}; deploy one that does.", ["newer_version"]
-    if any(task in info.tasks for _, info in living(case.stats)):
-        return f"{head}: a worker that has the task {task} is alive and takes it soon.", ["unknown_task"]
-    return f"{head}: no worker on queue {case.queue} has the task {task}.", ["unknown_task"]
+    version = int(schema) if schema.isdigit() else 1
+    if not any(info.knows(task, version) for _, info in case.alive if not info.draining):
+        if at:
+            words = f"no worker knows version {schema} of the task {task}; deploy one that does."
+            return f"{head}: {words}", ["newer_version"]
+        return f"{head}: no worker on queue {case.queue} has the task {task}.", ["unknown_task"]
+    hindrance, reasons = _hindrance(case)
+    able = f"a worker that has the task {task} is alive"
+    return f"{head}: {able}, but {hindrance}" if hindrance else f"{head}: {able} and takes it soon.", reasons
 
 
 def _finished(case: _Case) -> Told:
@@ -156,14 +222,21 @@ def _finished(case: _Case) -> Told:
         return f"Cancelled{at}{reason}.", ["finished"]
     if record.state == "expired":
         return f"Expired{at}: it was not started in time.", ["finished"]
-    error = newest_error(case.record)
-    last = "" if error is None else f" Last error: {_ended(f'{error.kind}: {error.message}')}"
-    return f"Dead{at} ({record.reason or 'unknown'}), after {runs}.{last}", ["finished"]
+    named = [line for line in error_lines(record) if line.kind is not None]
+    last = f" Last error: {_ended(_error_words(named[0]))}" if named else ""
+    reason = f" ({record.reason})" if record.reason else ""
+    return f"Dead{at}{reason}, after {runs}.{last}", ["finished"]
+
+
+def _error_words(line: ErrorLine) -> str:
+    if line.kind == _CRASH:
+        return "the worker was lost in mid-run"
+    return f"{line.kind}: {line.message}" if line.message else f"{line.kind}"
 
 
 def _paused(case: _Case) -> str:
     paused_ms = case.stats.paused_ms or 0
-    reason = f" ({case.stats.pause_reason})" if case.stats.pause_reason else ""
+    reason = f" ({_short(case.stats.pause_reason)})" if case.stats.pause_reason else ""
     return f"queue {case.queue} is paused since {case.clock(paused_ms)}{reason}"
 
 
@@ -175,7 +248,7 @@ def _worker(case: _Case) -> str:
     caller = case.record.caller
     if not caller or caller == "-":
         return " an unknown worker"
-    for presence, info in living(case.stats):
+    for presence, info in case.alive:
         if presence.caller == caller and info.name:
             return f" {info.name}:{info.pid} ({caller})"
     return f" {caller}"
@@ -184,11 +257,11 @@ def _worker(case: _Case) -> str:
 def _details(case: _Case) -> dict[str, str | float]:
     record, counts = case.record, case.record.counts
     details: dict[str, str | float] = {
-        "queue": case.queue, "task": task_of(record), "runs": counts.runs, "failures": counts.failures,
+        "queue": case.queue, "task": case.task, "runs": counts.runs, "failures": counts.failures,
         "crashes": counts.crashes, "interruptions": counts.interruptions, "snoozes": counts.snoozes,
-        "workers": len(living(case.stats)),
+        "workers": len(case.alive),
     }  # fmt: skip
-    if record.behind is not None:
+    if record.behind is not None and record.behind <= BEHIND_MOST:
         details["behind"] = record.behind
     if record.reason:
         details["reason"] = record.reason

@@ -3,7 +3,7 @@
 import math
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from typing import Any, Final, Generic, NoReturn, Protocol, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Protocol, TypeVar, final
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from surefoot import clock
 from surefoot.brokers.answers import CancelWord, Record
 from surefoot.brokers.broker import Cancel, Get, Move, Stats
+from surefoot.client import foreign
 from surefoot.client.explain import count_words, explain
 from surefoot.client.operation import Ask, Owner, Sessions, Steps, Watch, operation, twin
 from surefoot.client.options import reserved_events
@@ -168,7 +169,7 @@ class JobHandle(msgspec.Struct, Generic[R_co], frozen=True, eq=False):
     def explain(self) -> Steps[Explanation]:
         """Why the job is where it is. JobNotFound if the store does not know it."""
         queue = self.home.full_name
-        [[record], stats] = yield Ask((Get(queue, (self.id,), behind=True), Stats(queue, 0)))
+        [[record], stats] = yield Ask((Get(queue, (self.id,), behind=True), Stats(queue, 0, jobs=False)))
         if record is None:
             raise not_found(self, None)
         return explain(record, stats, self.queue)
@@ -178,6 +179,13 @@ class JobHandle(msgspec.Struct, Generic[R_co], frozen=True, eq=False):
     def events(self) -> AsyncIterator[Event]:
         """Reserved."""
         raise reserved_events("job")
+
+    if not TYPE_CHECKING:  # a type checker must not believe that a handle has every attribute
+
+        def __getattr__(self, word: str) -> NoReturn:
+            if word in foreign.HANDLE:
+                raise foreign.no_such("job handle", word, foreign.HANDLE, job=self.spoken)
+            raise AttributeError(f"'JobHandle' object has no attribute {word!r}", name=word, obj=self)
 
     def _spec(self, task: str | None) -> Spec | None:
         return None if task is None else self.home.specs.get(task) or self.home.declared.get(task)

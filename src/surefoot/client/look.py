@@ -99,7 +99,7 @@ def _cancel(home: Home, ids: Sequence[str], reason: str | None) -> Steps[int]:
 
 def explain_job(home: Home, id: str) -> Steps[Explanation]:
     """Why a job is where it is."""
-    [[record], stats] = yield Ask((Get(home.full_name, (id,), behind=True), Stats(home.full_name, 0)))
+    [[record], stats] = yield Ask((Get(home.full_name, (id,), behind=True), Stats(home.full_name, 0, jobs=False)))
     if record is None:
         raise not_found(JobHandle(home, id), None)
     return explain(record, stats, home.name)

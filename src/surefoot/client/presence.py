@@ -21,7 +21,10 @@ class CronLine(msgspec.Struct, frozen=True):
 
 
 class PresenceInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker on one queue. Every field has a default: another release may say less, or more."""
+    """One worker on one queue. Every field has a default: another release may say less, or more.
+
+    `tasks` are the names of all that it can run, aliases too; `schemas` those of a schema above 1.
+    """
 
     name: str = ""
     host: str = ""
@@ -29,6 +32,7 @@ class PresenceInfo(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     queues: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
+    schemas: dict[str, int] = {}
     crons: tuple[str, ...] = ()
     cron_lines: tuple[CronLine, ...] = ()
     concurrency: int = 0
@@ -36,6 +40,15 @@ class PresenceInfo(msgspec.Struct, frozen=True, kw_only=True):
     draining: bool = False
     left: bool = False
     started_ms: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether every slot was taken at the last beat."""
+        return self.running >= self.concurrency
+
+    def knows(self, task: str, schema: int = 1) -> bool:
+        """Whether it can run this version of a task."""
+        return task in self.tasks and self.schemas.get(task, 1) >= schema
 
     def encode(self) -> bytes:
         """The JSON that a beat carries."""

@@ -58,7 +58,7 @@ class Serving:
         state: object,
     ) -> None:
         self.state = state
-        self.exit_code = 0
+        self.exit_code: int = 0
         self._loop = asyncio.get_running_loop()
         self._session = session
         self._fitness = fitness
@@ -69,8 +69,8 @@ class Serving:
         self._waiter = Waiter(broker, self._bell.set, self.lost_contact)
         self._threads_limit = threads
         self._middleware = middleware
-        self.coroutines = LoopLane(self._loop, self._ended, self._began, middleware)
-        self.threads = ThreadLane(self._loop, self._ended, self._began, threads, self._gave_up)
+        self.coroutines: LoopLane = LoopLane(self._loop, self._ended, self._began, middleware)
+        self.threads: ThreadLane = ThreadLane(self._loop, self._ended, self._began, threads, self._gave_up)
         self._deadlines = Deadlines(self._loop, self._out_of_time)
         self._asking: asyncio.Task[list[Any]] | None = None
         self._timers: list[asyncio.TimerHandle] = []

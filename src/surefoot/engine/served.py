@@ -1,6 +1,6 @@
 """One queue as a worker serves it: its tasks, and what its last claim said."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from surefoot.brokers.answers import Claimed
@@ -11,19 +11,24 @@ from surefoot.core.spec import Spec
 REASONS_LIMIT: Final = 200
 _ROUND_S: Final = 1.0
 
+fittings: Final[list[Callable[[Spec], Spec]]] = []
+"""What is put around every task that this process serves, by a library that keeps something in each thread: a
+middleware runs on the loop, not where a plain function does.
+"""
+
 
 class Served:
     """A queue is known to be empty when its last claim brought less than asked, until it rings or its timer is due."""
 
     def __init__(self, queue: str, specs: Mapping[str, Spec], crons: Sequence[CronEntry], weight: int) -> None:
         self.queue = queue
-        self.specs = specs
-        self.crons = tuple(crons)
+        self.specs: Mapping[str, Spec] = {name: _fitted(spec) for name, spec in specs.items()} if fittings else specs
+        self.crons: tuple[CronEntry, ...] = tuple(crons)
         self.weight = weight
-        self.empty = False
-        self.paused = False
-        self.chores = False
-        self.timer_at = 0.0
+        self.empty: bool = False
+        self.paused: bool = False
+        self.chores: bool = False
+        self.timer_at: float = 0.0
         self._reasons = parked_reasons(specs)
         self._parking = True
         self._round: tuple[str, ...] = self._reasons
@@ -62,6 +67,12 @@ class Served:
         ):  # something is parked, and this claim did not offer all we can serve
             self.timer_at = min(self.timer_at, now if self._round else max(now, self._next_round_at))
         self.chores = self.chores or claimed.chores
+
+
+def _fitted(spec: Spec) -> Spec:
+    for fit in fittings:
+        spec = fit(spec)
+    return spec
 
 
 def parked_reasons(specs: Mapping[str, Spec]) -> tuple[str, ...]:

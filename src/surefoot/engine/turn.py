@@ -5,7 +5,7 @@ no clock.
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -24,7 +24,6 @@ from surefoot.engine.report import Report
 from surefoot.engine.served import Served
 from surefoot.engine.trust import Trust
 from surefoot.engine.unsettled import Settled, Unsettled, settle_verb
-from surefoot.engine.waiter import Waiter
 from surefoot.execution.context import Running
 
 log: Final = logging.getLogger("surefoot.worker")
@@ -32,6 +31,13 @@ log: Final = logging.getLogger("surefoot.worker")
 _REFUSED_S: Final = 1.0
 
 Deal = Callable[[Sequence[bool], int], list[int]]
+
+
+class Bell(Protocol):
+    """What a turn asks of the Waiter."""
+
+    def rung(self, queue: str) -> bool: ...
+    def clear(self, queue: str) -> None: ...
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +62,13 @@ class Turn:
         limits: Limits,
         deal: Deal,
         trust: Trust,
-        waiter: Waiter,
+        waiter: Bell,
         crons: Crons,
         drain: Drain,
         report: Report,
         start: Callable[[Run, Served], None],
     ) -> None:
-        self.served = tuple(served)
+        self.served: tuple[Served, ...] = tuple(served)
         self.unsettled = unsettled
         self.limits = limits
         self.trust = trust

@@ -5,25 +5,28 @@ A reply is bytes as the server sent it. Each pipeline may be interleaved with ot
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from itertools import accumulate
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
 
-from surefoot.brokers.answers import CronState, MinuteRow, Presence, QueueStats, Record
+from surefoot.brokers.answers import BEHIND_MOST, CronState, MinuteRow, Presence, QueueStats, Record
 from surefoot.brokers.broker import Get, Queues, Stats
 from surefoot.brokers.redis.names import key
 from surefoot.brokers.redis.server import Command
+from surefoot.brokers.redis.spoiled import body_of, counts_of, moment, named, number
 from surefoot.brokers.redis.steps import Steps
 from surefoot.core.codec import decode_error
 from surefoot.core.errors import StoreUnsuitable
-from surefoot.core.job import NO_COUNTS, Counts
+from surefoot.core.job import LAST_MS
 from surefoot.core.names import LAYOUT, State, is_name
 
 _AT_ONCE: Final = 500
 """How many jobs one pipeline asks for: bodies and results may be large."""
 _LOOKS: Final = 5
 _NEXT_ONES: Final = 20
+_NEXT_BYTES: Final = 65_536
 _MINUTES_KEPT: Final = 1_440
 _EVENTS: Final = MinuteRow.__struct_fields__[1:]
 _TOTALS: Final = ("pruned", "forgotten")
@@ -35,13 +38,17 @@ def ask(queue: str, commands: list[Command]) -> Steps[list[Any]]:
     is written in another layout.
     """
     layout, *replies = yield [("HGET", key(queue, "meta"), "layout"), *commands]
-    told([layout])
+    if isinstance(layout, Exception):
+        raise (yield from named(queue, layout))
     if layout is not None and layout != b"%d" % LAYOUT:
         raise StoreUnsuitable(
             f"queue '{queue}' is written in layout {_text(layout)} and this release reads layout {LAYOUT}: "
             "use the release that wrote it."
         )
-    return told(replies)
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise (yield from named(queue, reply))
+    return replies
 
 
 def told(replies: list[Any]) -> list[Any]:
@@ -65,7 +72,10 @@ def get(verb: Get, now: int | None) -> Steps[list[Record | None]]:
     if verb.behind:
         pending = [record for record in known.values() if record.state == "pending"]
         ranks = yield from ask(queue, [("ZRANK", key(queue, "pending"), record.id) for record in pending])
-        known |= {record.id: replace(record, behind=rank) for record, rank in zip(pending, ranks, strict=True)}
+        known |= {
+            record.id: replace(record, behind=None if rank is None else min(rank, BEHIND_MOST + 1))
+            for record, rank in zip(pending, ranks, strict=True)
+        }
     return [known.get(id) for id in verb.ids]
 
 
@@ -83,7 +93,9 @@ class _Traits(msgspec.Struct, frozen=True):
     unique: str | None = None
 
 
+_PLAIN: Final = _Traits()
 _decode_traits: Final = msgspec.json.Decoder(_Traits).decode
+_ENDS: Final[dict[bytes, State]] = {b"completed": "completed", b"cancelled": "cancelled", b"expired": "expired"}
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -115,7 +127,7 @@ class _Seen(msgspec.Struct, frozen=True):
 
     def record(self) -> Record | None:
         """What the replies say together. None: the job is in no place, or nothing tells how it ended."""
-        counts = _counts(self.counts)
+        counts = counts_of(self.counts)
         facts: dict[str, Any] = {}
         state: State
         if self.leases is not None:
@@ -126,21 +138,21 @@ class _Seen(msgspec.Struct, frozen=True):
             state, facts = "scheduled", {"due_ms": _moment(self.scheduled)}
         elif self.parked is not None:
             since, _, member = self.parked.partition(b" ")
-            state, facts = "parked", {"parked_ms": int(since), "reason": _text(member.partition(b"\x1f")[0])}
+            state, facts = "parked", {"parked_ms": moment(since), "reason": _text(member.partition(b"\x1f")[0])}
         elif self.dead is not None:
             newest = (self.errors or b"{}").partition(b"\n")[0]
             state, facts = "dead", {"finished_ms": _moment(self.dead), "reason": decode_error(newest).reason}
-        elif self.kept is not None and self.results is not None:
-            state, runs, facts = _outcome(self.results)
+        elif self.kept is not None and (outcome := _outcome(self.results)) is not None:
+            state, runs, facts = outcome
             counts = replace(counts, runs=runs)
         else:
             return None
-        enqueued, _, body = (self.jobs or b"0\n").partition(b"\n")
-        traits = _Traits() if self.traits is None else _decode_traits(self.traits)
+        enqueued_ms, body = body_of(self.jobs or b"0\n", 0)
+        traits = _traits(self.traits)
         return Record(
             id=self.id,
             state=state,
-            enqueued_ms=int(enqueued),
+            enqueued_ms=enqueued_ms,
             body=body,
             priority=traits.priority,
             key=traits.unique,
@@ -185,38 +197,39 @@ def _look(queue: str, ids: list[str]) -> Steps[list[_Seen]]:
 def _running(end: bytes, held: bytes | None, cancel: bytes | None) -> dict[str, Any]:
     facts = {"lease_ms": _moment(end), "cancel": None if cancel is None else _text(cancel)}
     if held is not None:
-        token, _, since = held.split(b" ")[:3]
-        facts |= {"started_ms": int(since), "caller": _text(token.rpartition(b".")[0])}
+        token, _, rest = held.partition(b" ")
+        since = moment(rest.split(b" ")[1]) if rest.count(b" ") else None
+        facts |= {"started_ms": since, "caller": _text(token.rpartition(b".")[0])}
     return facts
 
 
-def _outcome(raw: bytes) -> tuple[State, int, dict[str, Any]]:
-    """How a kept job ended: state, runs, and what else its line tells."""
-    line, _, rest = raw.partition(b"\n")
-    word, finished, started, runs, caller = line.split(b" ")[:5]
-    facts: dict[str, Any] = {"finished_ms": int(finished)}
-    if int(started):
-        facts |= {"started_ms": int(started), "caller": _text(caller)}
+def _outcome(raw: bytes | None) -> tuple[State, int, dict[str, Any]] | None:
+    """How a kept job ended: state, runs, and what else its line tells. None: nothing tells it."""
+    line, _, rest = (raw or b"").partition(b"\n")
+    words = line.split(b" ")[:5]
+    if len(words) < 5 or words[0] not in _ENDS:
+        return None
+    word, finished, started, runs, caller = words
+    facts: dict[str, Any] = {"finished_ms": moment(finished)}
+    if moment(started):
+        facts |= {"started_ms": moment(started), "caller": _text(caller)}
     if word == b"cancelled":
         facts["reason"] = _text(rest)
     elif rest:
         facts["result"] = rest
-    return cast(State, _text(word)), int(runs), facts
+    return _ENDS[word], number(runs) or 0, facts
 
 
-def _counts(raw: bytes | None) -> Counts:
-    if raw is None:
-        return NO_COUNTS
-    words = raw.split(b" ")
-    counts = Counts(*[int(word) for word in words[:5]])
-    if len(words) > 5 and words[5].isdigit():
-        counts = replace(counts, due_set_ms=int(words[5]))
-    return counts
+def _traits(raw: bytes | None) -> _Traits:
+    try:
+        return _PLAIN if raw is None else _decode_traits(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _PLAIN
 
 
 def _moment(score: bytes) -> int:
-    """A score as milliseconds; a server may write 1.8e+12."""
-    return int(float(score))
+    """A score as milliseconds; a server may write 1.8e+12, and somebody else any number."""
+    return int(min(max(float(score), 0), LAST_MS))
 
 
 def _text(raw: bytes) -> str:
@@ -226,61 +239,74 @@ def _text(raw: bytes) -> str:
 # --- the queue as a whole ---
 
 
+_NO_JOBS: Final[dict[str, Any]] = {
+    "scheduled": 0, "pending": 0, "parked": 0, "processing": 0, "dead": 0, "ended_leases": 0, "oldest_ms": None,
+}  # fmt: skip
+_PLACES: Final = {
+    "scheduled": "scheduled", "pending": "pending", "parked": "parking", "processing": "leases", "dead": "dead",
+}  # fmt: skip
+
+
 def stats(verb: Stats, now: int | None) -> Steps[QueueStats]:
-    """The verb stats. `oldest_ms` looks at the first 20 pending jobs only, because it must read their bodies too."""
+    """The verb stats."""
     queue = verb.queue
     meta = ["epoch", "paused", "max_length", *(f"total:{event}" for event in _TOTALS)]
     ticks, pauses = [f"tick:{name}" for name in verb.crons], [f"cron_paused:{name}" for name in verb.crons]
-    commands: list[Command] = [
+    asked: list[Command] = [
         ("HMGET", key(queue, "meta"), *meta, *ticks, *pauses),
         ("HGETALL", key(queue, "workers")),
         ("ZRANGE", key(queue, "pending"), 0, _NEXT_ONES - 1),
-        ("ZCARD", key(queue, "scheduled")),
-        ("ZCARD", key(queue, "pending")),
-        ("ZCARD", key(queue, "parking")),
-        ("ZCARD", key(queue, "leases")),
-        ("ZCARD", key(queue, "dead")),
     ]
     if now is None:
-        commands.append(("TIME",))
-    replies = yield from ask(queue, commands)
-    values, presences, next_ones, scheduled, pending, parked, processing, dead = replies[:8]
-    now_ms = store_ms(replies[8]) if now is None else now
+        asked.append(("TIME",))
+    values, presences, next_ones, *time = yield from ask(queue, asked)
+    now_ms = store_ms(time[0]) if now is None else now
     words: dict[str, bytes | None] = dict(zip((*meta, *ticks, *pauses), values, strict=True))
     first, slots = _slots(verb.minutes, now_ms)
-    commands = [("ZCOUNT", key(queue, "leases"), "-inf", now_ms), ("HMGET", key(queue, "stats"), "all", *slots)]
-    if next_ones:
-        commands.append(("HMGET", key(queue, "jobs"), *next_ones))
-    ended_leases, (all_time, *rows), *bodies = yield from ask(queue, commands)
-    ever = MinuteRow(-1) if all_time is None else _row(all_time)
+    minutes: Command = ("HMGET", key(queue, "stats"), "all", *slots)
+    if verb.jobs:
+        jobs, (all_time, *rows) = yield from _jobs(queue, now_ms, next_ones, minutes)
+    else:
+        jobs, [(all_time, *rows)] = _NO_JOBS, (yield from ask(queue, [minutes]))
+    ever = (None if all_time is None else _row(all_time)) or MinuteRow(-1)
     totals = {event: getattr(ever, event) for event in _EVENTS}
-    totals |= {event: int(count) for event in _TOTALS if (count := words[f"total:{event}"]) is not None}
+    totals |= {event: number(count) or 0 for event in _TOTALS if (count := words[f"total:{event}"]) is not None}
     paused_ms, reason = _said(words["paused"])
     return QueueStats(
         now_ms=now_ms,
-        scheduled=scheduled,
-        pending=pending,
-        parked=parked,
-        processing=processing,
-        dead=dead,
-        ended_leases=ended_leases,
-        oldest_ms=_oldest_ms(bodies[0], now_ms) if bodies else None,
         paused_ms=paused_ms,
         pause_reason=reason,
-        max_length=_number(words["max_length"]),
+        max_length=number(words["max_length"]),
         epoch=_text(words["epoch"] or b""),
         workers=_workers(presences),
         minutes=_minutes(rows, first),
         totals=totals,
         crons={
-            name: CronState(_number(words[f"tick:{name}"]), *_said(words[f"cron_paused:{name}"])) for name in verb.crons
+            name: CronState(moment(words[f"tick:{name}"]), *_said(words[f"cron_paused:{name}"])) for name in verb.crons
         },
+        **jobs,
     )
 
 
-def _oldest_ms(bodies: list[bytes | None], now_ms: int) -> int | None:
-    enqueued = [int(body.partition(b"\n")[0]) for body in bodies if body is not None]
-    return max(0, now_ms - min(enqueued)) if enqueued else None
+def _jobs(queue: str, now_ms: int, next_ones: list[bytes], also: Command) -> Steps[tuple[dict[str, Any], Any]]:
+    """How many jobs are where, and the age of the oldest one; then the reply to one more command.
+
+    When a job was enqueued stands before its body, which must be read too: the oldest is sought among the next ones
+    whose bodies have 64 KiB together, one at least.
+    """
+    bodies = key(queue, "jobs")
+    asked: list[Command] = [also, ("ZCOUNT", key(queue, "leases"), "-inf", now_ms)]
+    asked += [("ZCARD", key(queue, place)) for place in _PLACES.values()]
+    asked += [("HSTRLEN", bodies, id) for id in next_ones]
+    told, ended_leases, *numbers = yield from ask(queue, asked)
+    sizes, lengths = numbers[: len(_PLACES)], numbers[len(_PLACES) :]
+    jobs = {**dict(zip(_PLACES, sizes, strict=True)), "ended_leases": ended_leases, "oldest_ms": None}
+    if next_ones:
+        near = sum(length <= _NEXT_BYTES for length in accumulate(lengths))
+        [found] = yield from ask(queue, [("HMGET", bodies, *next_ones[: max(1, near)])])
+        enqueued = [body_of(body, now_ms)[0] for body in found if body is not None]
+        jobs["oldest_ms"] = max(0, now_ms - min(enqueued)) if enqueued else None
+    return jobs, told
 
 
 def _slots(minutes: int, now_ms: int) -> tuple[int, list[int]]:
@@ -292,33 +318,33 @@ def _slots(minutes: int, now_ms: int) -> tuple[int, list[int]]:
 
 def _minutes(rows: list[bytes | None], first: int) -> tuple[MinuteRow, ...]:
     """Minutes in which something happened, oldest first. A slot may still hold a minute of a former day."""
-    known = [_row(raw) for raw in rows if raw is not None]
+    known = [row for raw in rows if raw is not None and (row := _row(raw)) is not None]
     return tuple(sorted((row for row in known if row.minute >= first), key=lambda row: row.minute))
 
 
-def _row(raw: bytes) -> MinuteRow:
+def _row(raw: bytes) -> MinuteRow | None:
+    """One row of numbers; None for what somebody else wrote in its place: the next event begins it anew."""
     minute, *events = raw.split(b" ")[: len(_EVENTS) + 1]
-    return MinuteRow(-1 if minute == b"-" else int(minute), *[int(word) for word in events])
+    numbers = [found for word in (b"0" if minute == b"-" else minute, *events) if (found := number(word)) is not None]
+    if len(numbers) <= len(_EVENTS):
+        return None
+    return MinuteRow(-1 if minute == b"-" else numbers[0], *numbers[1:])
 
 
 def _workers(flat: list[bytes]) -> tuple[Presence, ...]:
     found = []
     for caller, raw in zip(flat[::2], flat[1::2], strict=True):
         seen, _, presence = raw.partition(b" ")
-        found.append(Presence(_text(caller), int(seen), presence))
+        found.append(Presence(_text(caller), moment(seen) or 0, presence))
     return tuple(sorted(found, key=lambda presence: presence.caller))
 
 
 def _said(raw: bytes | None) -> tuple[int | None, str | None]:
-    """A word of the form `<since> <reason>`."""
+    """A word of the form `<since> <reason>`; since 0 if somebody else wrote it: it holds nevertheless."""
     if raw is None:
         return None, None
     since, _, reason = raw.partition(b" ")
-    return int(since), _text(reason)
-
-
-def _number(raw: bytes | None) -> int | None:
-    return None if raw is None else int(raw)
+    return moment(since) or 0, _text(reason)
 
 
 def queues(verb: Queues, _now: int | None) -> Steps[list[str]]:

@@ -4,10 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
-from surefoot.brokers.answers import CronState, MinuteRow, Page, Presence, QueueStats, Record
+from surefoot.brokers.answers import BEHIND_MOST, CronState, MinuteRow, Page, Presence, QueueStats, Record
 from surefoot.brokers.broker import Find, Get, Queues, Stats
 from surefoot.brokers.sqlite.house import pause_of, said
 from surefoot.brokers.sqlite.pieces import NEVER, json_text, traits_of
+from surefoot.brokers.sqlite.spoiled import count, moment, priority, raw, text
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import ALL_TIME, EVENTS, Tx
 from surefoot.core.errors import UsageError
@@ -87,7 +88,7 @@ def _place(cursor: str, states: tuple[str, ...]) -> Place:
 
 def _in_order(tx: Tx, queue: str, ids: list[str]) -> list[Record]:
     known = _records(tx, queue, ids)
-    return [known[id] for id in ids]
+    return [known[id] for id in ids if id in known]
 
 
 def _records(tx: Tx, queue: str, ids: list[str] | tuple[str, ...], *, behind: bool = False) -> dict[str, Record]:
@@ -96,40 +97,43 @@ def _records(tx: Tx, queue: str, ids: list[str] | tuple[str, ...], *, behind: bo
     for row in rows:
         before = None
         if behind and row[1] == "pending":
-            before = tx.value(_BEHIND, queue=queue, rank=row[-1])
+            before = tx.value(_BEHIND, queue=queue, rank=row[-1], most=BEHIND_MOST + 1)
         found[row[0]] = _record(row, before)
     return found
 
 
 def _record(row: Any, behind: int | None) -> Record:
     (
-        id, state, enqueued, body, priority, runs, failures, crashes, interruptions, snoozes, due_set, at, since,
+        id, state, enqueued, body, level, runs, failures, crashes, interruptions, snoozes, due_set, at, since,
         ended, caller, reason, cancel, note, errors, result, traits, _,
     ) = row  # fmt: skip
     counts = NO_COUNTS
     if runs or due_set is not None:
-        counts = Counts(runs, failures, crashes, interruptions, snoozes, due_set)
+        counts = Counts(
+            count(runs), count(failures), count(crashes), count(interruptions), count(snoozes), moment(due_set)
+        )
+    at_ms, errors = moment(at), raw(errors)
     # While a job waits or is dead, its newest error line tells of the last run.
-    started = since if since and (state == "processing" or state in _KEPT) else None
+    started = moment(since) or None if state == "processing" or state in _KEPT else None
     return Record(
         id=id,
         state=state,
-        enqueued_ms=enqueued,
-        body=body or b"",
-        priority=priority,
+        enqueued_ms=moment(enqueued) or 0,
+        body=raw(body) or b"",
+        priority=priority(level),
         key=traits_of(traits).unique,
         counts=counts,
-        due_ms=at if state == "scheduled" else None,
-        lease_ms=at if state == "processing" else None,
+        due_ms=at_ms if state == "scheduled" else None,
+        lease_ms=at_ms if state == "processing" else None,
         started_ms=started,
-        finished_ms=at if state == "dead" else ended,
-        caller=caller if started is not None else None,
-        reason=reason,
-        parked_ms=at if state == "parked" else None,
-        cancel=cancel,
-        note=note,
+        finished_ms=at_ms if state == "dead" else moment(ended),
+        caller=text(caller) if started is not None else None,
+        reason=text(reason),
+        parked_ms=at_ms if state == "parked" else None,
+        cancel=text(cancel),
+        note=raw(note),
         errors=tuple(errors.split(b"\n")) if errors else (),
-        result=result,
+        result=raw(result),
         behind=behind,
     )
 
@@ -138,19 +142,23 @@ def stats(tx: Tx, verb: Stats) -> QueueStats:
     """The verb stats."""
     queue, now_ms = verb.queue, tx.now_ms
     house = tx.house(queue)
-    scheduled, pending, parked, processing, dead, ended_leases = tx.row(_COUNTS, queue=queue, now=now_ms)
-    oldest = tx.value(_OLDEST, queue=queue, most=_NEXT_ONES)
+    scheduled = pending = parked = processing = dead = ended_leases = 0
+    oldest = None
+    if verb.jobs:
+        scheduled, pending, parked, processing, dead, ended_leases = tx.row(_COUNTS, queue=queue, now=now_ms)
+        oldest = moment(tx.value(_OLDEST, queue=queue, most=_NEXT_ONES))
     paused_ms, reason = pause_of(house)
     first = now_ms // 60_000 - verb.minutes + 1
-    minutes = [MinuteRow(*row) for row in tx.rows(_MINUTES, queue=queue, first=first)]
+    rows = tx.rows(_MINUTES, queue=queue, first=first)
+    minutes = [MinuteRow(minute, *[count(many) for many in events]) for minute, *events in rows]
     ever = minutes.pop(0) if minutes and minutes[0].minute == ALL_TIME else MinuteRow(ALL_TIME)
     totals: dict[str, int] = {event: getattr(ever, event) for event in EVENTS}
-    totals.update({name.partition(":")[2]: count for name, count in _words(tx, queue, "total:").items()})
+    totals.update({name.partition(":")[2]: count(many) for name, many in _words(tx, queue, "total:").items()})
     ticks, pauses = _words(tx, queue, "tick:"), _words(tx, queue, "cron_paused:")
     crons = {}
     for name in verb.crons:
         cron_ms, why = said(pauses.get(f"cron_paused:{name}"))
-        crons[name] = CronState(ticks.get(f"tick:{name}"), cron_ms, why)
+        crons[name] = CronState(moment(ticks.get(f"tick:{name}")), cron_ms, why)
     return QueueStats(
         now_ms=now_ms,
         scheduled=scheduled,
@@ -164,7 +172,12 @@ def stats(tx: Tx, verb: Stats) -> QueueStats:
         pause_reason=reason,
         max_length=house.max_length,
         epoch=house.epoch,
-        workers=tuple([Presence(*row) for row in tx.rows(_WORKERS, queue=queue)]),
+        workers=tuple(
+            [
+                Presence(text(caller) or "", moment(seen) or 0, raw(presence) or b"")
+                for caller, seen, presence in tx.rows(_WORKERS, queue=queue)
+            ]
+        ),
         minutes=tuple(minutes),
         totals=totals,
         crons=crons,

@@ -2,6 +2,7 @@
 -- :queue  text     namespace:queue
 -- :ids    text     JSON array of ids
 -- :rank   integer  a place in pending
+-- :most   integer  rows at most
 -- returns: one row a job, in the order of read.py
 -- keeps: nothing is written
 
@@ -11,4 +12,5 @@ SELECT j.id, j.state, j.enqueued, b.envelope, j.priority, j.runs, j.failures, j.
 FROM json_each(:ids) e CROSS JOIN job j ON j.queue = :queue AND j.id = e.value LEFT JOIN body b ON b.seq = j.seq;
 
 -- name: behind
-SELECT count(*) FROM job INDEXED BY job_pending WHERE queue = :queue AND state = 'pending' AND rank < :rank;
+SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_pending
+    WHERE queue = :queue AND state = 'pending' AND rank < :rank LIMIT :most);
