@@ -1,8 +1,11 @@
 """Which store a queue lives in: its own URL, that of `configure()`, or the environment's, looked up at first use."""
 
 import os
+import weakref
+from collections.abc import Callable
+from itertools import count
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeAlias
 
 from surefoot.brokers.broker import Broker, Stats
 from surefoot.brokers.connect import connect, parse
@@ -20,8 +23,8 @@ class Store:
     __slots__ = ("namespace", "sessions")
 
     def __init__(self, sessions: Sessions, namespace: str) -> None:
-        self.sessions = sessions
-        self.namespace = namespace
+        self.sessions: Sessions = sessions
+        self.namespace: str = namespace
 
 
 class _Defaults:
@@ -102,6 +105,8 @@ class Resident:
         self._name = name
         self._url, self._namespace, self._durable = url, namespace, durable
         self._store: Store | None = None
+        self._lent: Store | None = None
+        _residents[next(_numbers)] = self
 
     @property
     def name(self) -> str:
@@ -112,7 +117,8 @@ class Resident:
         """Live in this store, whatever was said before. Refused after the first use."""
         if self._store is not None:
             raise UsageError(
-                f"queue '{self._name}' has been used with {self.broker.address} already; bind it before its first use."
+                f"queue '{self._name}' has been used with {self._store.sessions.broker.address} already; bind it "
+                "before its first use."
             )
         parse(url)
         self._url = url
@@ -120,13 +126,17 @@ class Resident:
     @property
     def store(self) -> Store:
         """The store, looked up at the first use."""
+        if self._lent is not None:
+            return self._lent
         if self._store is None:
+            if _hosts:
+                return _hosts[-1](self)
             self._store = open_store(self._name, self._url, self._namespace, self._durable)
         return self._store
 
     def lend(self, store: Store | None) -> Store | None:
         """Live in another store until this is called with what it gave back: for tests."""
-        before, self._store = self._store, store
+        before, self._lent = self._lent, store
         return before
 
     @property
@@ -158,12 +168,12 @@ class Resident:
 
     async def close(self) -> None:
         """Close the connections of the running loop; a later call opens again."""
-        if self._store is not None:
+        if self._lent is not None or self._store is not None:
             await self.broker.close()
 
     def close_sync(self) -> None:
         """Close the connections of this process; a later call opens again."""
-        if self._store is not None:
+        if self._lent is not None or self._store is not None:
             self.broker.close_sync()
 
     async def __aenter__(self) -> Self:
@@ -183,3 +193,22 @@ class Resident:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close_sync()
+
+
+Host: TypeAlias = Callable[[Resident], Store]
+"""Gives a queue that has not been used yet a store, by `lend`: for tests."""
+
+_numbers: Final = count()
+_residents: Final[weakref.WeakValueDictionary[int, Resident]] = weakref.WeakValueDictionary()
+_hosts: Final[list[Host]] = []
+
+
+def residents() -> list[Resident]:
+    """All queues of this process, the oldest first."""
+    return list(_residents.values())
+
+
+def host_newcomers(host: Host) -> Callable[[], None]:
+    """Whoever is used for the first time lives where `host` says, until what this gives back is called."""
+    _hosts.append(host)
+    return lambda: _hosts.remove(host)
