@@ -3,21 +3,25 @@ commands.
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from tests.doors.drawing import drawing, shown
 from tests.servers import KINDS, start, why_not
 
 from surefoot.brokers.redis.gate import judge
 from surefoot.brokers.redis.server import Server
+from surefoot.cli.main import commands
 from surefoot.core.errors import StoreUnsuitable
 
 ROOT = Path(__file__).parent.parent.parent
 BASES = ["", "src/surefoot", "src/surefoot/brokers/redis", "src/surefoot/brokers/sqlite", "tests"]
 PAGES = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/README.md", "docs/protocol.md"]
+SITE = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
 
 
 def test_the_drawing_of_the_states_is_made_from_the_table_of_moves() -> None:
@@ -38,6 +42,52 @@ def test_every_make_target_that_a_page_names_exists(page: str) -> None:
     named = set(re.findall(r"\bmake ([a-z]+)\b", (ROOT / page).read_text()))
     sentences = {"it", "sure", "two", "a"}
     assert named - sentences <= targets
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *SITE}))
+def test_every_test_that_a_page_names_exists(page: str) -> None:
+    missing = []
+    for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", (ROOT / page).read_text()):
+        file = ROOT / path
+        if not file.is_file() or not re.search(rf"^(?:async )?def {name}\(", file.read_text(), re.M):
+            missing.append(f"{path}::{name}")
+    assert missing == []
+
+
+def test_every_promise_of_the_limits_names_its_test() -> None:
+    text = (ROOT / "docs/limits.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
+    assert len(rows) > 10
+    assert [row for row in rows if not re.search(r"\| `tests/[\w/]+\.py::test_\w+` \|$", row)] == []
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *SITE}))
+def test_every_relative_link_of_a_page_leads_to_a_file(page: str) -> None:
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    assert [link for link in links if not ((ROOT / page).parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES, *SITE}))
+def test_every_command_that_a_page_names_in_a_sentence_exists(page: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.M | re.S)
+    for named in re.findall(r"`surefoot ([^`]+)`", prose):
+        known(shlex.split(named))
+
+
+def known(words: list[str]) -> None:
+    """Follow the words into the command and its options, as far as they are words of ours."""
+    command: click.Command = commands
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.commands.get(words[0])
+        if found is None:  # `surefoot jobs app` is `surefoot jobs list app`
+            assert command is not commands, f"there is no command {words[0]}"
+            found = command.commands["list"]
+            words = ["list", *words]
+        command, words = found, words[1:]
+    options = {name for one in command.params for name in one.opts} | {"--help", "--version"}
+    for word in words:
+        name = word.partition("=")[0]
+        assert not word.startswith("-") or name in options, f"{command.name} has no option {name}"
 
 
 @pytest.fixture(scope="module")
