@@ -3,13 +3,12 @@ jobs lives here.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack
 from functools import partial
 from importlib.metadata import version
@@ -18,7 +17,7 @@ from typing import Any, Final, Literal, Self
 
 from surefoot import clock
 from surefoot.brokers.broker import Broker
-from surefoot.client.options import check_options, reserved
+from surefoot.client.options import check_options
 from surefoot.client.presence import PresenceInfo
 from surefoot.client.queue import Queue
 from surefoot.client.session import Session, SyncSession
@@ -29,30 +28,34 @@ from surefoot.engine.drain import Drain
 from surefoot.engine.fitness import Fitness
 from surefoot.engine.keeper import Keeper, KeeperThread, News, Pulse
 from surefoot.engine.modules import load_modules
-from surefoot.engine.options import callable_or_none, count, limits_of, patterns, weights_of
+from surefoot.engine.options import callable_or_none, count, cpus, found_by_name, limits_of, patterns, weights_of
 from surefoot.engine.report import Report
 from surefoot.engine.rescue import Rescue
 from surefoot.engine.serve import Serving
 from surefoot.engine.served import Served
 from surefoot.engine.shares import Fair, strict
 from surefoot.engine.unsettled import Unsettled
+from surefoot.engine.wear import Wear
 from surefoot.execution.context import Running
+from surefoot.execution.loops import run_in_new_loop
 from surefoot.execution.middleware import CallNext as CallNext
 from surefoot.execution.middleware import Middleware as Middleware
+from surefoot.execution.processes import Plan, homes
 
 log: Final = logging.getLogger("surefoot.worker")
-
-_TIDY_S: Final = 1.0
 
 
 class Worker:
     """Serves one or more queues of one store; the place where an application's worker is put together.
 
-    `concurrency`: all running jobs; `threads`: how many of them are plain functions. `drain`: seconds given to running
-    jobs after a stop. `lease`: seconds a silent worker keeps its jobs. `order`: free slots are dealt "fair" by
-    `weights`, or "strict" to the first queue that may have work. `dead_max` (a count) and `dead_age` (seconds): only
-    where given do the oldest dead letters go. `unknown_ttl`: a job parked for a task that nobody knows for so long is
-    dead. The attribute `allow_eviction`, set to True: start although the server may drop jobs when its memory is full.
+    `concurrency`: all running jobs; `threads`: how many of them are plain functions, `process_pool`: how many run in
+    child processes (one a processor). `drain`: seconds given to running jobs after a stop. `lease`: seconds a silent
+    worker keeps its jobs. `order`: free slots are dealt "fair" by `weights`, or "strict" to the first queue that may
+    have work. `dead_max` (a count) and `dead_age` (seconds): only where given do the oldest dead letters go.
+    `unknown_ttl`: a job parked for a task that nobody knows for so long is dead. Attributes to set before the start:
+    `allow_eviction`, True: start although the server may drop jobs when its memory is full; `recycle_after` (jobs)
+    and `recycle_at` (MiB of resident memory): then the worker drains and returns, and a child process is replaced;
+    `on_started`: called once it serves.
     """
 
     @check_options("Worker")
@@ -81,15 +84,12 @@ class Worker:
         for queue in queues:
             if not isinstance(queue, Queue):
                 raise UsageError(f"Worker serves queues, not {queue!r}: write Worker(mail).")
-        if process_pool is not None:
-            raise reserved("Worker", "process_pool", "threads=")
-        if process_lifespan is not None:
-            raise reserved("Worker", "process_lifespan", "lifespan=")
         if order not in ("fair", "strict"):
             raise ConfigError(f'Worker(order={order!r}): give "fair" or "strict".')
         self.queues: Final = tuple(dict.fromkeys(queues))
         self.concurrency: Final = count("concurrency", concurrency)
         self.threads: Final = min(count("threads", threads), self.concurrency)
+        self.process_pool: Final = cpus() if process_pool is None else count("process_pool", process_pool)
         self.drain: Final = duration(drain, "Worker(drain)", least=0)
         self.lease: Final = duration(lease, "Worker(lease)")
         self._limits = limits_of(self.concurrency, self.lease, unknown_ttl, dead_max, dead_age)
@@ -97,6 +97,9 @@ class Worker:
         self._order = order
         self._imports = patterns(imports)
         self._lifespan = callable_or_none("lifespan", lifespan)
+        self._process_lifespan = (
+            None if process_lifespan is None else found_by_name("process_lifespan", process_lifespan)
+        )
         self._middleware = tuple(middleware)
         for layer in self._middleware:
             callable_or_none("middleware", layer)
@@ -111,6 +114,9 @@ class Worker:
         self._background: asyncio.Task[None] | None = None
         self._started: asyncio.Event | None = None
         self.allow_eviction = False
+        self.recycle_after: int | None = None
+        self.recycle_at: float | None = None
+        self.on_started: Callable[[], object] | None = None
         self.exit_code: int = 0
 
     @property
@@ -129,8 +135,9 @@ class Worker:
         A second signal hands everything back at once and leaves with 130 or 143 (SystemExit), a third one leaves as
         it is.
         """
+        _log_somewhere()
         with _signals(self):
-            _run(self.serve(burst=burst))
+            run_in_new_loop(self.serve(burst=burst))
         if self.exit_code:
             raise SystemExit(self.exit_code)
 
@@ -162,6 +169,12 @@ class Worker:
         loop = self._loop
         if loop is not None:
             loop.call_soon_threadsafe(self._stop_here)
+
+    def tell(self) -> None:
+        """Log what runs here and for how long. From any thread."""
+        loop, serving = self._loop, self._serving
+        if loop is not None and serving is not None:
+            loop.call_soon_threadsafe(serving.tell)
 
     def _stop_here(self) -> None:
         if self._serving is not None:
@@ -195,6 +208,7 @@ class Worker:
     def load(self) -> list[Served]:
         """Load `imports` and find out what each queue serves; raises what a start would raise, opens nothing."""
         load_modules(self._imports)
+        self._processes()
         return [self._served(queue) for queue in self.queues]
 
     async def _serve(self, burst: bool) -> None:
@@ -212,16 +226,20 @@ class Worker:
                 broker, session, served, unsettled, fitness=fitness, limits=self._limits,
                 deal=strict if self._order == "strict" else Fair([one.weight for one in served]),
                 drain=drain, report=report, threads=self.threads, middleware=self._middleware, state=state,
+                processes=self._processes(), wear=self._wear(),
             )  # fmt: skip
             report.worker, report.now_ms = serving.worker, lambda: serving.now_ms() or clock.wall_ms()
             keeper = self._keeper(broker, serving, unsettled, drain, report, served)
             self._serving = serving
             for _ in range(self._stops):
                 serving.stop()
+            await serving.open()
             keeper.start()
             report.event("worker_started", name=self._name, concurrency=self.concurrency)
             if self._started is not None:
                 self._started.set()
+            if self.on_started is not None:
+                self.on_started()
             try:
                 await serving.run(burst=burst)
             finally:
@@ -231,9 +249,36 @@ class Worker:
                 report.event("worker_stopped", name=self._name)
                 self.exit_code = self.exit_code or serving.exit_code
 
+    def _processes(self) -> Plan | None:
+        """How the process lane finds its tasks; None if no task wants it."""
+        wanted = [
+            (queue.name, name, spec.function)
+            for queue in self.queues
+            for name, spec in queue.registry.specs.items()
+            if spec.executor == "process"
+        ]
+        if not wanted:
+            return None
+        return Plan(
+            finder="surefoot.client.registry:find_spec", homes=homes(wanted), lifespan=self._process_lifespan,
+            most=self.process_pool, recycle_jobs=self.recycle_after, recycle_bytes=self._recycle_bytes,
+        )  # fmt: skip
+
+    @property
+    def _recycle_bytes(self) -> int | None:
+        return None if self.recycle_at is None else round(self.recycle_at * (1 << 20))
+
+    def _wear(self) -> Wear | None:
+        if self.recycle_after is None and self.recycle_at is None:
+            return None
+        return Wear(self.recycle_after, self._recycle_bytes)
+
     def _one_store(self) -> Broker:
         first = self.queues[0]
         broker = first.broker
+        if len({queue.full_name for queue in self.queues}) < len(self.queues):
+            names = ", ".join(sorted(queue.name for queue in self.queues))
+            raise ConfigError(f"two queues of this Worker have one name ({names}); make one Queue, and import it.")
         for queue in self.queues[1:]:
             if queue.broker is not broker:
                 raise ConfigError(
@@ -244,12 +289,6 @@ class Worker:
 
     def _served(self, queue: Queue) -> Served:
         registry = queue.registry
-        for spec in registry.specs.values():
-            if spec.executor == "process":
-                raise ConfigError(
-                    f"task '{spec.name}' of queue '{queue.name}' wants executor=\"process\", which is reserved and not "
-                    'in this release; use executor="thread".'
-                )
         return Served(queue.full_name, registry.specs, registry.crons, self._weights[queue])
 
     def _keeper(
@@ -310,9 +349,16 @@ class Worker:
         )  # fmt: skip
 
 
+def _log_somewhere() -> None:
+    """Lines on stderr, where neither the application nor the command line has set up logging."""
+    handlers = [*logging.root.handlers, *logging.getLogger("surefoot").handlers, *log.handlers]
+    if all(isinstance(one, logging.NullHandler) for one in handlers):
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+
+
 class _signals:
     """SIGTERM and SIGINT while a worker runs: the first drains, the second hands back at once, the third leaves as
-    it is.
+    it is. SIGUSR1: log what runs.
 
     Plain handlers, not the loop's: they run even while a handler blocks the loop.
     """
@@ -326,6 +372,7 @@ class _signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._came)
+            self._before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, lambda *_: self._worker.tell())
 
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
@@ -338,39 +385,3 @@ class _signals:
         if self._count == 2:
             self._worker.exit_code = 128 + number
         self._worker.stop()
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    """Run to the end in a new loop. Unlike asyncio's own runner it does not wait for ever for a task that ignores its
-    cancellation, nor for a thread that never returns: who was told to leave leaves.
-    """
-    loop = _new_loop()
-    try:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(main)
-    finally:
-        try:
-            loop.run_until_complete(_tidy(loop))
-        finally:
-            asyncio.set_event_loop(None)
-            loop.close()
-
-
-async def _tidy(loop: asyncio.AbstractEventLoop) -> None:
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in others:
-        task.cancel()
-    if others:
-        await asyncio.wait(others, timeout=_TIDY_S)
-    await loop.shutdown_asyncgens()
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_TIDY_S):
-            await loop.shutdown_default_executor()
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

@@ -17,26 +17,11 @@ from typing import Final
 import click
 
 from surefoot.cli.exits import USAGE
+from surefoot.supervisor import LIFELINE
 
-_LIFELINE: Final = "SUREFOOT_LIFELINE"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LOOK_MS: Final = 200
 _SHOWN: Final = 3
-
-
-def held_by_a_parent() -> bool:
-    """Whether this process is such a child. If so it drains when its parent is gone, however that went."""
-    lifeline = os.environ.pop(_LIFELINE, "")  # what the application starts is not our child
-    if not lifeline:
-        return False
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # SIGINT stays blocked: our parent passes it on
-
-    def wait() -> None:
-        os.read(int(lifeline), 1)  # nothing is ever written: it returns when the other end is closed
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=wait, name="surefoot-lifeline", daemon=True).start()
-    return True
 
 
 def run_again(words: Sequence[str], folders: Sequence[Path], say: Callable[[str], None]) -> int:
@@ -89,7 +74,7 @@ class _Parent:
                 # -B: a file saved twice within a second would be taken from its old bytecode.
                 self._child = subprocess.Popen(
                     [sys.executable, "-P", "-B", "-m", "surefoot.cli.main", *self._words],
-                    env=os.environ | {_LIFELINE: str(self._lifeline)},
+                    env=os.environ | {LIFELINE: str(self._lifeline)},
                     pass_fds=(self._lifeline,),
                 )
         finally:

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,12 +17,14 @@ from surefoot.cli.exits import NotLoaded
 from surefoot.cli.faults import fault_of
 from surefoot.cli.options import app_option, duration, duration_above_zero, plain, queue_option
 from surefoot.cli.output import Output, clean, counted
-from surefoot.cli.reload import held_by_a_parent, run_again
+from surefoot.cli.reload import run_again
 from surefoot.cli.settings import Settings, nearest, origin, settings_of
+from surefoot.cli.supervise import listen, supervise, wanted
 from surefoot.cli.target import Scope, chosen, from_application, load, opened, queues_of, raised
 from surefoot.core.errors import ConfigError, SurefootError, UsageError
 from surefoot.core.job import moment
 from surefoot.core.names import ON_DEAD_SUFFIX
+from surefoot.supervisor import held_by_a_parent, tell_ready
 
 if TYPE_CHECKING:
     from surefoot.client.queue import Queue
@@ -40,25 +42,17 @@ Examples:
   surefoot worker app:mail app:billing -q mail  queues by name
   surefoot worker shop.worker:worker --check    load everything, print it, leave: for CI
   surefoot worker app:mail --reload             start again whenever a file is saved
+  surefoot worker app:mail -p 4 --health 8080   four processes, replaced when they die, and probes for them
 
 \b
 Ctrl-C (or SIGTERM) once: stop claiming, give running jobs the drain's seconds, hand the rest back.
 Twice: hand everything back now. A third time: leave at once.
+SIGHUP: replace the processes of --processes, one after the other. SIGUSR1: log what runs.
 
 \b
 With --log-format json each line of stderr is an object with time, level, logger and message, and where they apply
 event, job, task, queue, attempt, duration_ms, worker, error, traceback.
 """
-
-
-def _not_yet(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
-    """A click callback for --processes: the word is taken."""
-    if value is not None:
-        raise click.UsageError(
-            f"worker {origin(ctx, param) or param.opts[-1]}: reserved and not in this release; "
-            "start one worker for each core, or use --threads.",
-            ctx,
-        )
 
 
 @click.command("worker", epilog=_EXAMPLES, short_help="Run a worker.")
@@ -67,7 +61,7 @@ def _not_yet(ctx: click.Context, param: click.Parameter, value: str | None) -> N
 @queue_option
 @click.option("-c", "--concurrency", type=click.IntRange(min=1), help="Running jobs at once (50).")
 @click.option("--threads", type=click.IntRange(min=1), help="How many of them may be plain functions (20).")
-@click.option("-p", "--processes", hidden=True, expose_value=False, callback=_not_yet)
+@click.option("-p", "--processes", type=click.IntRange(min=1), help="Worker processes, each replaced when it dies (1).")
 @click.option("--drain", metavar="D", callback=duration, help="Time for running jobs after a signal (25s).")
 @click.option("--lease", metavar="D", callback=duration_above_zero, help="Time a silent worker keeps its jobs (10s).")
 @click.option("-n", "--name", help="A name for people; else the host's.")
@@ -76,6 +70,11 @@ def _not_yet(ctx: click.Context, param: click.Parameter, value: str | None) -> N
 )
 @click.option("--burst", is_flag=True, help="Leave when there is nothing to do.")
 @click.option("--reload", is_flag=True, help="Start again when a .py file changes (needs surefoot[reload]).")
+@click.option("--recycle-after", metavar="JOBS", type=click.IntRange(min=1), help="Replace a process after so many.")
+@click.option(
+    "--recycle-at", metavar="MIB", type=click.FloatRange(min=0, min_open=True), help="Replace one above so much memory."
+)
+@click.option("--health", metavar="[HOST:]PORT", callback=listen, help="Answer GET /healthz and /readyz there.")
 @click.option("-l", "--log-level", type=_LEVEL, help="The least that is logged (info).")
 @click.option("--log-format", type=click.Choice(logs.FORMATS), help="text or json, one line an event (text).")
 @click.option("--allow-eviction", is_flag=True, help="Start although the server may drop jobs when its memory is full.")
@@ -92,6 +91,8 @@ def worker(
     settings = settings_of(ctx)
     held = held_by_a_parent()
     names = _applications(target, nearest(ctx, target, app=app)["app"], settings)
+    if not held and wanted(options) and not options["check"]:
+        return supervise(options, settings, _telling(options, out))
     if options["reload"] and not held:
         return _reload(options, settings, out)
     if options["check"] or options["log_format"] != "json":
@@ -109,6 +110,14 @@ def _reload(options: dict[str, Any], settings: Settings, out: Output) -> int:
     for word in ("burst", "check"):
         if options[word]:
             raise click.UsageError(f"--reload runs until it is stopped, and {_place(word)} leaves by itself; give one.")
+    here = Path.cwd()
+    outside = settings.folder is not None and settings.folder not in (here, *here.parents)
+    folders = [here, settings.folder] if outside and settings.folder else [here]
+    return run_again(settings.line, folders, _telling(options, out))
+
+
+def _telling(options: dict[str, Any], out: Output) -> Callable[[str], None]:
+    """How a parent of workers says something, beside their lines."""
 
     def say(sentence: str) -> None:
         if options["log_format"] == "json":
@@ -116,9 +125,7 @@ def _reload(options: dict[str, Any], settings: Settings, out: Output) -> int:
         else:
             out.say(f"surefoot: {clean(sentence)}")
 
-    here = Path.cwd()
-    outside = settings.folder is not None and settings.folder not in (here, *here.parents)
-    return run_again(settings.line, [here, settings.folder] if outside and settings.folder else [here], say)
+    return say
 
 
 def _serve(
@@ -132,6 +139,9 @@ def _serve(
         return _check(built, out)
     if options["allow_eviction"]:
         built.allow_eviction = True
+    built.recycle_after = options["recycle_after"] or built.recycle_after
+    built.recycle_at = options["recycle_at"] or built.recycle_at
+    built.on_started = tell_ready
     for one in built.queues:
         opened(one)
     _set_up_logs(built, options, out)

@@ -1,14 +1,15 @@
 """The tasks and crons of one queue: registered when their modules are imported, read by the engine."""
 
 import inspect
-import os
-import sys
+import weakref
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Final, cast
 
 import msgspec
 
 from surefoot.client.options import refuse_reserved, refuse_unknown
+from surefoot.client.places import module_name, place, same
 from surefoot.client.schedules import CronEntry, Schedule, check_entry
 from surefoot.client.task import (
     AsyncTask,
@@ -60,11 +61,17 @@ class Registry:
     def __init__(self, queue: TaskQueue, defaults: Defaults) -> None:
         self._queue = queue
         self._defaults = defaults
+        _registries.add(self)
         self.tasks: dict[str, Task[..., Any]] = {}
         self.specs: dict[str, Spec] = {}
         self.declared: dict[str, Spec] = {}
         self.on_dead: dict[str, Callable[[Job], object]] = {}
         self._crons: dict[str, CronEntry] = {}
+
+    @property
+    def queue(self) -> TaskQueue:
+        """The queue that is served."""
+        return self._queue
 
     @property
     def crons(self) -> tuple[CronEntry, ...]:
@@ -108,7 +115,7 @@ class Registry:
             )
         _refuse_task(function)
         before = self.specs.get(task.name)
-        if before is not None and not _same(before.function, function):
+        if before is not None and not same(before.function, function):
             raise self._duplicate(task.name, before.function, function)
         signature = Signature(function, task=task.name, explicit_name=True)
         difference = signature.matches(declared.signature)
@@ -303,9 +310,31 @@ class Registry:
     def _duplicate(self, name: str, before: Any, function: Any) -> DuplicateTask:
         old = before.known.spec.function if isinstance(before, Task) and before.known.spec else before
         return DuplicateTask(
-            f"two tasks of queue '{self._queue.name}' are named '{name}': {_place(old)} and {_place(function)}. "
-            f'Give one of them name="{_module(function)}.{name}".'
+            f"two tasks of queue '{self._queue.name}' are named '{name}': {place(old)} and {place(function)}. "
+            f'Give one of them name="{module_name(function)}.{name}".'
         )
+
+
+_registries: Final[weakref.WeakSet[Registry]] = weakref.WeakSet()
+
+
+def find_spec(queue: str, task: str, module: str, function: str) -> Spec:
+    """The task of this name and code, in a process that has loaded nothing yet: imports the module.
+
+    A queue that serves it by `add` may not be there: then the queue that the task comes from has the same Spec.
+    """
+    import_module(module)
+    homes = {module, "__mp_main__"} if module == "__main__" else {module}
+    found = [
+        (registry.queue.name != queue, spec)
+        for registry in list(_registries)
+        if (spec := registry.specs.get(task)) is not None
+        and spec.function.__module__ in homes
+        and spec.function.__qualname__ == function
+    ]
+    if not found:
+        raise ConfigError(f"task '{task}' of queue '{queue}' is not there after {module} was imported again.")
+    return min(found, key=lambda one: one[0])[1]
 
 
 def _refuse_task(function: Any) -> None:
@@ -319,7 +348,7 @@ def _executor(function: Any, signature: Signature, executor: Any, door: str) -> 
     if executor is None:
         return "loop" if signature.is_async else "thread"
     if executor not in _EXECUTORS:
-        raise ConfigError(f'{door}(executor={executor!r}): give "loop" or "thread".')
+        raise ConfigError(f'{door}(executor={executor!r}): give "loop", "thread" or "process".')
     name = getattr(function, "__name__", signature.task)
     if executor == "thread" and signature.is_async:
         raise TaskDefinitionError(
@@ -342,47 +371,4 @@ def _aliases(given: Any, door: str) -> tuple[str, ...]:
 
 def _same_function(task: Task[..., Any], function: Any) -> bool:
     spec = task.known.spec
-    return spec is not None and _same(spec.function, function)
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Whether two functions are one, perhaps loaded twice; two of one name in one module are not."""
-    if one is other:
-        return True
-    if (one.__module__, one.__qualname__) != (other.__module__, other.__qualname__):
-        return False
-    if other.__module__ == "__main__" and hasattr(sys, "ps1"):
-        return True  # typed again at a prompt or in a notebook
-    return _file(one) == _file(other) and (_line(one) == _line(other) or not _first_import(other.__module__))
-
-
-def _first_import(module: str) -> bool:
-    """Whether this module is being run for the first time: then nothing in it is a second version of itself."""
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    return module == "__main__" or bool(getattr(spec, "_initializing", False))
-
-
-def _line(function: Any) -> int:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return 0 if code is None else int(code.co_firstlineno)
-
-
-def _file(function: Any) -> str:
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return "?" if code is None else os.path.realpath(code.co_filename)
-
-
-def _place(function: Any) -> str:
-    """`shop/auth.py:12`, from the current directory where it is below it."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if code is None:
-        return repr(function)
-    path = os.path.relpath(code.co_filename) if code.co_filename.startswith(os.getcwd() + os.sep) else code.co_filename
-    return f"{path}:{_line(function)}"
-
-
-def _module(function: Any) -> str:
-    module: str = getattr(function, "__module__", "") or "other"
-    if module == "__main__":
-        module = os.path.splitext(os.path.basename(_file(function)))[0]
-    return module.rpartition(".")[2]
+    return spec is not None and same(spec.function, function)

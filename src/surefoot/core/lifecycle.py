@@ -84,7 +84,7 @@ def admit(leased: Leased, specs: Mapping[str, Spec], now_ms: int, suspects: int,
     if leased.counts.crashes >= spec.retry.max_crashes and _began_its_last_crash(leased, spec):
         return _bury(leased, "crash_loop", None)
     try:
-        arguments = spec.signature.load(_upcast(envelope, spec))
+        arguments = spec.signature.load(upcast(envelope, spec))
     except InvalidArguments as wrong:
         return _invalid(leased, "InvalidArguments", str(wrong))
     except BaseException as failed:  # the application's own upcast, which may raise anything
@@ -126,7 +126,7 @@ def decide(run: Run, outcome: Outcome, now_ms: int, chance: float, started_ms: i
     match outcome:
         case Returned(value):
             keep_ms = _keep_ms(run.spec, run.envelope)
-            result = None if keep_ms == 0 else run.spec.signature.encode_result(value)
+            result = None if keep_ms == 0 else _encoded(run.spec, value)
             return Transition(leased.id, leased.token, Finish("completed", result), "runs", None, keep_ms)
         case Raised(error, retry):
             return _failed(run, error, times, chance, retry=retry)
@@ -248,6 +248,11 @@ def _finish(
     return Transition(leased.id, leased.token, Finish(state, result), None, None, keep_ms)
 
 
+def _encoded(spec: Spec, value: object) -> bytes:
+    """A result as it is stored; a child process has encoded its own."""
+    return bytes(value) if type(value) is Raw else spec.signature.encode_result(value)
+
+
 def _keep_ms(spec: Spec, envelope: Envelope | None) -> int | None:
     if envelope is None or envelope.options.keep_result_ms is UNSET:
         return spec.keep_ms
@@ -268,7 +273,8 @@ def _expired(leased: Leased, envelope: Envelope, spec: Spec | None, now_ms: int)
     return after_ms is not None and first_due_ms(leased, envelope) + after_ms < now_ms
 
 
-def _upcast(envelope: Envelope, spec: Spec) -> bytes | Raw:
+def upcast(envelope: Envelope, spec: Spec) -> bytes | Raw:
+    """The arguments as the task's newest schema has them. Raises whatever the application's own `upcast` raises."""
     if envelope.schema == spec.schema or spec.upcast is None:
         return envelope.payload
     return encode_json(spec.upcast(envelope.schema, msgspec.json.decode(envelope.payload)))

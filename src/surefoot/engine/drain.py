@@ -19,10 +19,14 @@ class Drain:
     def stop(self, now: float) -> None:
         """Somebody wants the worker to go."""
         self.stops += 1
+        if self.stops > 1:
+            self._cut_at = now
+        self.begin(now)
+
+    def begin(self, now: float) -> None:
+        """The worker goes, although nobody asked for it."""
         if self._cut_at is None:
             self._cut_at = now + self._seconds
-        else:
-            self._cut_at = now
 
     def cut_in(self, now: float) -> float:
         """Seconds until running jobs are handed back."""

@@ -1,7 +1,8 @@
 """What a Worker is told, checked at the door: a wrong value is answered in a sentence, not at three in the morning."""
 
-from collections.abc import Mapping, Sequence
-from typing import Final, TypeVar
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from surefoot.client.queue import Queue
 from surefoot.core.errors import ConfigError, Seconds, duration
@@ -61,3 +62,21 @@ def callable_or_none(word: str, value: T) -> T:
     if value is not None and not callable(value):
         raise ConfigError(f"Worker({word}={value!r}): give a function.")
     return value
+
+
+def cpus() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def found_by_name(word: str, function: Callable[..., Any]) -> str:
+    """Where another process finds a function: `module:name`."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "<locals>")
+    if not module or "<" in name:
+        raise ConfigError(
+            f"Worker({word}={function!r}): another process must find it by its name; give a function at the top of a "
+            "module."
+        )
+    return f"{module}:{name}"

@@ -76,6 +76,13 @@ class Report:
             run = running.run
             self.event("started", queue=running.queue, job=run.leased.id, task=run.spec.name, attempt=run.attempt)
 
+    def in_hand(self, runs: Sequence[Running]) -> None:
+        """What somebody at the machine asked for: one line a job, at a level that is hardly ever off."""
+        log.warning("%d jobs in hand", len(runs))
+        for one in runs:
+            words = " ".join(f"{name}={_plain(value)}" for name, value in _run_facts(one).items())
+            log.warning("job %s %s in hand (%s)", one.run.leased.id, one.run.spec.name, words)
+
     def progress(self, running: Running, progress: Progress) -> None:
         """A run said how far it is, and the store has it."""
         details: dict[str, str | float] = {"done": progress.done}

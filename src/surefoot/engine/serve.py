@@ -24,9 +24,11 @@ from surefoot.engine.trust import Trust
 from surefoot.engine.turn import Deal, Limits, Turn
 from surefoot.engine.unsettled import Unsettled
 from surefoot.engine.waiter import Waiter
+from surefoot.engine.wear import Wear
 from surefoot.execution.context import Running
 from surefoot.execution.loop import Lane, LoopLane
 from surefoot.execution.middleware import Middleware
+from surefoot.execution.processes import Plan, ProcessLane
 from surefoot.execution.threads import ThreadLane
 
 log: Final = logging.getLogger("surefoot.worker")
@@ -56,6 +58,8 @@ class Serving:
         threads: int,
         middleware: Sequence[Middleware],
         state: object,
+        processes: Plan | None = None,
+        wear: Wear | None = None,
     ) -> None:
         self.state = state
         self.exit_code: int = 0
@@ -64,6 +68,7 @@ class Serving:
         self._fitness = fitness
         self._unsettled = unsettled
         self._drain = drain
+        self._wear = wear
         self._report = report
         self._bell = asyncio.Event()
         self._waiter = Waiter(broker, self._bell.set, self.lost_contact)
@@ -71,6 +76,9 @@ class Serving:
         self._middleware = middleware
         self.coroutines: LoopLane = LoopLane(self._loop, self._ended, self._began, middleware)
         self.threads: ThreadLane = ThreadLane(self._loop, self._ended, self._began, threads, self._gave_up)
+        self.processes: ProcessLane | None = (
+            None if processes is None else ProcessLane(self._loop, self, self._ended, self._began, processes)
+        )
         self._deadlines = Deadlines(self._loop, self._out_of_time)
         self._asking: asyncio.Task[list[Any]] | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -110,6 +118,11 @@ class Serving:
 
     # --- the loop ---
 
+    async def open(self) -> None:
+        """Find out whether a child process can load the application, before anything is claimed."""
+        if self.processes is not None:
+            await self.processes.open()
+
     async def run(self, *, burst: bool = False) -> None:
         """Serve until a stop has been drained, or with `burst` until there is nothing to do."""
         try:
@@ -122,6 +135,8 @@ class Serving:
         finally:
             await self._waiter.close()
             self.threads.close()
+            if self.processes is not None:
+                await self.processes.close()
             self._deadlines.close()
             for timer in self._timers:
                 timer.cancel()
@@ -143,12 +158,17 @@ class Serving:
     def stop(self) -> None:
         """Begin the drain; a second call cuts it short. On the loop's thread."""
         self._drain.stop(clock.monotonic())
-        if self._drain.stops == 1:
+        self._go()
+
+    def _go(self) -> None:
+        """What a drain begins with, and the timers by which it ends."""
+        if not self._timers:
             self._report.event(
                 "worker_draining", seconds=self._drain.cut_in(clock.monotonic()), running=len(self._unsettled.running)
             )
-            for running in self.threads.waiting():
-                self.threads.stop(running, "drain")
+            self.threads.drain()
+            if self.processes is not None:
+                self.processes.drain()
         for timer in self._timers:
             timer.cancel()
         cut_in = self._drain.cut_in(clock.monotonic())
@@ -158,6 +178,10 @@ class Serving:
             clock.call_later(self._loop, cut_in + 2 * _STRAGGLERS_S, self._abandon_store),
         ]
         self._bell.set()
+
+    def tell(self) -> None:
+        """Log what runs. On the loop's thread."""
+        self._report.in_hand(list(self._unsettled.running))
 
     def news(self, news: Sequence[News]) -> None:
         """What the keeper learned of runs: a lost lease, a cancel request, progress. On the loop's thread."""
@@ -187,10 +211,12 @@ class Serving:
         self._unsettled.begin(running)
         if run.spec.executor == "loop":
             self.coroutines.start(running)
-        elif self._middleware:
-            self.coroutines.spawn(running, lambda: self.threads.call(running))
+            return
+        lane = self._apart(running)
+        if self._middleware:
+            self.coroutines.spawn(running, lambda: lane.call(running))
         else:
-            self.threads.start(running)
+            lane.start(running)
 
     async def _meet_store(self) -> None:
         """Nothing is claimed before the store was found fit; one that is away is waited for."""
@@ -255,6 +281,11 @@ class Serving:
         self._deadlines.forget(running)
         if running in self._unsettled.running:
             self._turn.ended(running, outcome, self.now_ms())
+        apart = running.run.spec.executor == "process"  # wears its own process
+        if self._wear is not None and not apart and not self._drain.leaving and self._wear.worn():
+            log.info("this worker has done its share; it drains")
+            self._drain.begin(clock.monotonic())
+            self._go()
         self._bell.set()
 
     def _out_of_time(self, running: Running) -> None:
@@ -299,4 +330,11 @@ class Serving:
     def _lane(self, running: Running) -> Lane:
         if running.run.spec.executor == "loop" or self._middleware:
             return self.coroutines
-        return self.threads
+        return self._apart(running)
+
+    def _apart(self, running: Running) -> ThreadLane | ProcessLane:
+        """The lane of a run that is not on the loop."""
+        if running.run.spec.executor == "thread":
+            return self.threads
+        assert self.processes is not None
+        return self.processes

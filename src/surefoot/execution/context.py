@@ -74,6 +74,14 @@ class Running:
         """When the handler started, by the store's clock; 0 if it has not."""
         return self.host.ms_at(self.started) if self.started else 0
 
+    def told(self) -> Stop | None:
+        """Why this run was told to end, if it was; asked for by the run itself."""
+        return self.stop
+
+    def say(self, progress: Progress) -> None:
+        """The handler said how far it is."""
+        self.note = progress
+
     def begin(self) -> None:
         """The handler starts now: its time runs from here."""
         self.started = clock.monotonic()
@@ -179,16 +187,17 @@ class JobContext:
     @property
     def cancelled(self) -> bool:
         """Whether somebody asked to cancel this job."""
-        return self._running.stop == "cancel"
+        return self._running.told() == "cancel"
 
     def check(self) -> None:
         """For threads, which cannot be interrupted: raise if this run is cancelled, out of time or out of its lease."""
         running = self._running
-        if running.stop == "lost":
+        told = running.told()
+        if told == "lost":
             raise LeaseLost(job_id=self.id, token=self.token)
-        if running.stop == "cancel":
+        if told == "cancel":
             raise Cancel(running.cancel_reason)
-        if running.stop == "timeout" or (running.deadline is not None and clock.monotonic() > running.deadline):
+        if told == "timeout" or (running.deadline is not None and clock.monotonic() > running.deadline):
             raise TimeoutError(f"{self.task} is out of time")
 
     def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
@@ -196,7 +205,7 @@ class JobContext:
         for word, value in (("done", done), ("total", 0.0 if total is None else total)):
             if not math.isfinite(value):
                 raise ConfigError(f"progress({word}={value!r}): give a finite number.")
-        self._running.note = Progress(done, total, note, moment(self._running.host.now_ms()))
+        self._running.say(Progress(done, total, note, moment(self._running.host.now_ms())))
 
     def heartbeat(self) -> None:
         """Reserved."""

@@ -55,7 +55,7 @@ class LoopLane:
         if running.stop is None or why == "lost":
             running.stop = why
         # A plain function inside middleware is only told, like one without: its thread sees it in check().
-        told_only = running.run.spec.executor != "loop" and why in ("cancel", "lost")
+        told_only = running.run.spec.executor == "thread" and why in ("cancel", "lost")
         if running.started and not told_only:
             running.work.cancel()
 

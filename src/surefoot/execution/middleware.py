@@ -29,6 +29,17 @@ Middleware: TypeAlias = Callable[[JobContext, CallNext], Awaitable[object]]
 """`async def timing(job, call_next): ... return await call_next()`, around every run, whatever its lane."""
 
 
+class EndedApart(Exception):
+    """Carries how a job ended in a child process through the middleware around it."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        error = getattr(outcome, "error", None)
+        super().__init__(
+            f"{error.kind}: {error.message}" if isinstance(error, ErrorInfo) else type(outcome).__name__.lower()
+        )
+        self.outcome = outcome
+
+
 def wrap(middleware: Sequence[Middleware], job: JobContext, handler: CallNext) -> CallNext:
     """`handler` inside the middleware, the first of them outermost."""
     call = handler
@@ -50,6 +61,8 @@ def raised(running: Running, error: BaseException) -> Outcome:
     """The outcome of a handler that raised. What it was told to stop for explains more than what it raised then."""
     if running.stop == "lost":
         return Lost()
+    if isinstance(error, EndedApart):
+        return error.outcome
     signal = _signal_in(error)
     if signal is not None:
         return _signalled(signal, error)

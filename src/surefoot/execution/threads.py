@@ -107,6 +107,11 @@ class ThreadLane:
         """The jobs that no thread has begun."""
         return [piece.running for piece in list(self._pieces) if piece.future is None]
 
+    def drain(self) -> None:
+        """The worker drains: what no thread has begun goes back."""
+        for running in self.waiting():
+            self.stop(running, "drain")
+
     def close(self) -> None:
         """Let idle threads go; a busy one ends with its job. Nothing is joined: a stuck thread would hang the exit."""
         self._closed = True
