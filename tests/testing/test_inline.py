@@ -63,6 +63,11 @@ async def test_an_error_is_raised_at_the_enqueue_and_the_job_is_retried_later() 
         assert await box.advance(10) == Drained(runs=1, completed=1)
 
 
+async def test_a_timeout_is_raised_too() -> None:
+    with sandbox(shop, mode="inline"), pytest.raises(TimeoutError, match=r"slow did not finish within 0\.05 s"):
+        await app.slow.enqueue()
+
+
 def test_an_error_comes_through_the_twin_too() -> None:
     with sandbox(shop, mode="inline"), pytest.raises(CardDeclined):
         app.charge.enqueue_sync(3)
@@ -168,3 +173,6 @@ async def test_the_same_draft_twice_runs_once() -> None:
         first, second = await shop.enqueue(draft), await shop.enqueue(draft)
         assert (first.id, second.duplicate) == (second.id, True)
         assert diary.lines == ["signals fine"]
+        again = app.signals.draft("again")
+        await asyncio.gather(shop.enqueue(again), shop.enqueue(again), shop.enqueue(again))
+        assert diary.lines == ["signals fine", "signals again"]

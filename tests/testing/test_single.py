@@ -17,6 +17,7 @@ from surefoot import (
     ResultNotKept,
     Retry,
     StateMissing,
+    SyncTask,
     UsageError,
     current_job,
     in_job,
@@ -106,6 +107,22 @@ async def test_the_code_must_be_there_and_be_one() -> None:
         await run_job(app.pack)  # type: ignore[arg-type]  # what it refuses
     with pytest.raises(ConfigError, match=r"run_job\(attempt=0\): give a whole number >= 1"):
         await run_job(app.pack.draft("x"), attempt=0)
+
+
+def loaded(number: int) -> SyncTask[[], int]:
+    """A module as it is after its first, its second, ... import."""
+    queue = Queue(name="kit-reloaded")
+
+    @queue.task(name="which")
+    def which() -> int:
+        return number
+
+    return which
+
+
+async def test_of_a_module_that_was_loaded_again_the_newest_counts() -> None:
+    tasks = [loaded(number) for number in range(5)]
+    assert [(await run_job(task.draft())).value for task in tasks] == [4] * 5
 
 
 async def test_a_function_called_directly_sees_its_job() -> None:

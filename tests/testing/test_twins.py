@@ -9,8 +9,9 @@ import unittest
 from typing import Literal
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from tests.testing import shop as app
-from tests.testing.shop import mail, shop, who
+from tests.testing.shop import CardDeclined, mail, shop, who
 
 from surefoot import Queue, SyncInsideLoop
 from surefoot.testing import Drained, run_job_sync, sandbox
@@ -107,6 +108,40 @@ def test_threads_side_by_side_do_not_wait_for_each_other() -> None:
         comes.enqueue_sync()
         first.join(30)
         assert [job.state for job in box.jobs(waits)] == ["completed"]
+
+
+def test_an_application_may_have_its_loop_in_another_thread() -> None:
+    """As the test clients of web frameworks do."""
+
+    async def endpoint() -> int:
+        return await (await app.order.enqueue("lamp")).result()
+
+    with start_blocking_portal() as portal:
+        with sandbox(shop, mail, mode="inline"):
+            assert portal.call(endpoint) == 1
+        with sandbox(shop, mail) as box:
+            job = portal.call(app.order.enqueue, "lamp")
+            waiting = portal.start_task_soon(job.result)
+            assert box.drain_sync() == Drained(runs=2, completed=2)
+            assert waiting.result(30) == 1
+
+
+def test_errors_find_the_thread_that_enqueued() -> None:
+    met: dict[int, int] = {}
+
+    def charge(code: int) -> None:
+        try:
+            app.charge.enqueue_sync(code)
+        except CardDeclined as declined:
+            met[code] = declined.code
+
+    with sandbox(shop, mode="inline"):
+        threads = [threading.Thread(target=charge, args=(code,)) for code in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert met == {code: code for code in range(20)}
 
 
 @pytest.mark.parametrize("mode", ["hold", "inline"])

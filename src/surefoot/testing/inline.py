@@ -1,7 +1,6 @@
 """Mode "inline": what was just stored runs before its enqueue returns, and what it raised is raised there."""
 
 import asyncio
-import concurrent.futures
 import contextvars
 from collections.abc import Sequence
 from typing import Final
@@ -12,6 +11,7 @@ from surefoot.testing.twins import OwnLoop
 from surefoot.testing.world import End, Put, World
 
 _DEEPEST: Final = 100
+_ANNOUNCED_S: Final = 5.0
 _depth: Final[contextvars.ContextVar[int]] = contextvars.ContextVar("surefoot_inline_depth", default=0)
 
 
@@ -32,14 +32,15 @@ class RunNow:
                 'give the last one a delay, or use mode="hold".'
             )
         token = _depth.set(depth + 1)
+        ends = [world.expect(one.id) for one in put]
         try:
-            ends = [world.ends.setdefault(one.id, concurrent.futures.Future()) for one in put]
             others = await self._run(world)
             errors = [await _error_of(world, one, end) for one, end in zip(put, ends, strict=True)]
         finally:
             _depth.reset(token)
-            for one in put:
-                world.ends.pop(one.id, None)
+            for one, end in zip(put, ends, strict=True):
+                if end.done():
+                    world.ends.pop(one.id, None)
         for error in [*errors, *others]:
             if error is not None:
                 raise from_handler(error)
@@ -81,6 +82,9 @@ async def _error_of(world: World, put: Put, end: End) -> BaseException | None:
     """What a job raised; one that another enqueue has in its hands is waited for."""
     if not end.done():
         job = world.job(put.queue, put.id)
-        if job is None or job.state != "processing":
+        runs = job is not None and job.state == "processing"
+        ran = put.created and (job is None or job.runs > 0)  # it is settled, and who ran it is about to say so
+        if not runs and not ran:
             return None
-    return await asyncio.wrap_future(end)
+        await asyncio.wait({asyncio.wrap_future(end)}, timeout=None if runs else _ANNOUNCED_S)
+    return end.result() if end.done() else None

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from surefoot.brokers import broker
-from surefoot.brokers.answers import Record
+from surefoot.brokers.answers import PutAnswer, Record
 from surefoot.brokers.broker import Cancel, Configure, Find, Get, Move, Requeue, Settle, Tick, Verb
 from surefoot.brokers.sqlite.broker import SqliteBroker
 from surefoot.client.caller import only_reads
@@ -31,10 +31,11 @@ End: TypeAlias = "concurrent.futures.Future[BaseException | None]"
 
 
 class Put(msgspec.Struct, frozen=True):
-    """A job on its way in: its queue by its full name, and its id."""
+    """A job on its way in: its queue by its full name, its id, and whether the store took it in as a new one."""
 
     queue: str
     id: str
+    created: bool = False
 
 
 class Ears(Protocol):
@@ -193,6 +194,10 @@ class World:
                     pass
         return put
 
+    def expect(self, id: str) -> End:
+        """Will tell of the end of this job's run."""
+        return self.ends.setdefault(id, concurrent.futures.Future())
+
     def ring(self, verbs: Iterable[Verb[Any]]) -> None:
         """These were said by somebody else than a worker of the sandbox: it must look again."""
         self.patience.moved()
@@ -238,24 +243,37 @@ class _Sessions(Sessions):
 
     async def _ask(self, verbs: Sequence[Verb[Any]]) -> list[Any]:
         __tracebackhide__ = True
-        put = self._world.note(verbs)
+        put = self._expected(verbs)
         answers = await super().ask(verbs)
         self._heard(verbs, answers)
         if self._run_now is not None and isinstance(verbs[0], _MAKE_DUE):
-            await self._run_now.here(self._world, put)
+            await self._run_now.here(self._world, _created(put, answers))
         return answers
 
     def ask_sync(self, verbs: Sequence[Verb[Any]]) -> list[Any]:
         __tracebackhide__ = True
-        put = self._world.note(verbs)
+        put = self._expected(verbs)
         answers = super().ask_sync(verbs)
         self._heard(verbs, answers)
         if self._run_now is not None and isinstance(verbs[0], _MAKE_DUE):
-            self._run_now.blocking(self._world, put)
+            self._run_now.blocking(self._world, _created(put, answers))
         return answers
+
+    def _expected(self, verbs: Sequence[Verb[Any]]) -> list[Put]:
+        put = self._world.note(verbs)
+        if self._run_now is not None:  # before they are stored: somebody else may run them at once
+            for one in put:
+                self._world.expect(one.id)
+        return put
 
     def _heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any]) -> None:
         if not only_reads(verbs):
             self._world.ring(verbs)
         else:
             self._world.hope(verbs, answers)
+
+
+def _created(put: Sequence[Put], answers: Sequence[Any]) -> list[Put]:
+    """What was put, with the store's word for each."""
+    words = [one.word for answer in answers if isinstance(answer, list) for one in answer if type(one) is PutAnswer]
+    return [Put(one.queue, one.id, word in ("created", "replaced")) for one, word in zip(put, words, strict=True)]
