@@ -196,12 +196,14 @@ class Worker:
         if not begun.done():
             begun.cancel()
             await self._background  # it failed to start: its error is ours
+        self._background.add_done_callback(_tell_death)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         assert self._background is not None
+        self._background.remove_done_callback(_tell_death)  # from here on its error is told by being raised
         self.stop()
         await self._background
 
@@ -354,6 +356,16 @@ def _log_somewhere() -> None:
     handlers = [*logging.root.handlers, *logging.getLogger("surefoot").handlers, *log.handlers]
     if all(isinstance(one, logging.NullHandler) for one in handlers):
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
+
+
+def _tell_death(background: asyncio.Task[None]) -> None:
+    """A worker inside an application died: its error is raised where the block ends, which may be days later."""
+    error = None if background.cancelled() else background.exception()
+    if error is not None:
+        log.error(
+            "the worker in the background has stopped, and no job runs here any more: %s: %s",
+            type(error).__name__, error, exc_info=error,
+        )  # fmt: skip
 
 
 class _signals:

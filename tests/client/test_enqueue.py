@@ -118,7 +118,7 @@ def test_a_draft_is_for_its_queue(mail: Queue, wire: Wire) -> None:
     with pytest.raises(UsageError) as wrong:
         bulk.enqueue_sync(draft)
     assert "is for queue 'mail', not for 'bulk'" in str(wrong.value)
-    with pytest.raises(UsageError, match="takes drafts, not"):
+    with pytest.raises(UsageError, match=r"takes drafts: write welcome\.enqueue"):
         mail.enqueue_sync(mail.by_name("welcome"))  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="takes drafts, not"):
         mail.enqueue_many_sync([("a", 1)])  # type: ignore[arg-type]

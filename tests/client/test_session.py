@@ -202,7 +202,8 @@ def test_not_accepted_if_the_store_was_never_reached(wire: Wire) -> None:
         queue.task(welcome).enqueue_sync("a")
     assert type(away.value) is StoreUnavailable
     assert str(away.value) == (
-        "cannot reach redis://cache:6379/0 (connection refused); the job was not accepted. Is the server running?"
+        "cannot reach redis://cache:6379/0 (connection refused); the job was not accepted. Is the server running? "
+        "Try `surefoot doctor`."
     )
     assert len(wire.calls) > 1, "it was tried again within the time"
 

@@ -274,7 +274,7 @@ def test_the_process_lane_may_be_declared(queue: Queue) -> None:
         ({"timeot": 3}, "task(timeot=3): there is no option 'timeot'; did you mean 'timeout'?"),
         ({"zzz": 3}, "task(zzz=3): there is no option 'zzz'; there are: aliases, executor, expires,"),
         ({"retry": 3}, "task(retry=3): give a Retry, for example retry=Retry(max_attempts=5)."),
-        ({"executor": "gpu"}, 'task(executor=\'gpu\'): give "loop" or "thread".'),
+        ({"executor": "gpu"}, 'task(executor=\'gpu\'): give "loop", "thread" or "process".'),
         ({"schema": 0}, "task(schema=0): give a whole number >= 1."),
         ({"timeout": -5}, "timeout=-5 is not a duration; give seconds > 0, or math.inf for no limit."),
         ({"priority": 3}, 'task(priority=3): give "high", "normal" or "low"'),

@@ -351,7 +351,28 @@ class Turn(Pieces):
         self.queue.pruned_ms = self.now
         return min(verb.limit, len(over) + len(unknown))
 
+    def repair(self, verb: b.Repair) -> list[a.RepairWord]:
+        """Only for bodies that were lost: nothing else of the model can be taken away, and none of its keys."""
+        return [self.repair_one(self.queue.jobs.get(id)) for id in verb.ids] + ["sound"] * len(verb.keys)
+
+    def repair_one(self, job: Job | None) -> a.RepairWord:
+        if job is None or not self.lost(job):
+            return "sound"
+        job.body = b""
+        if job.state not in (*WAITING, "processing"):
+            return "filled"
+        self.bury(job, "body_lost")
+        return "buried"
+
+    def lost(self, job: Job) -> bool:
+        """Whoever runs a job has its body whole until the lease ends."""
+        return job.body is None and (job.lease_ms is None or job.lease_ms <= self.now)
+
     # Reads
+
+    def orphans(self, verb: b.Orphans) -> a.Damage:
+        lost = [job.id for job in self.queue.jobs.values() if self.lost(job)]
+        return a.Damage(tuple(lost), looked=len(self.queue.jobs))
 
     def get(self, verb: b.Get) -> list[a.Record | None]:
         jobs = [self.queue.jobs.get(id) for id in verb.ids]

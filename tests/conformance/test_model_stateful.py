@@ -32,6 +32,7 @@ from surefoot.brokers.broker import (
     Get,
     Move,
     Put,
+    Repair,
     Requeue,
     Settle,
     Stats,
@@ -207,7 +208,7 @@ class QueueMachine(RuleBasedStateMachine):
         leases = tuple(Lease(id, token, note) for id, token in held)
         self.say(caller, Extend(QUEUE, leases, data.draw(draw.leases_ms)))
 
-    @rule(caller=callers, data=st.data(), what=st.sampled_from(("cancel", "move", "tick", "delete", "house")))
+    @rule(caller=callers, data=st.data(), what=st.sampled_from(("cancel", "move", "tick", "delete", "repair", "house")))
     def act_by_hand(self, caller: str, data: st.DataObject, what: str) -> None:
         match what:
             case "cancel":
@@ -220,6 +221,8 @@ class QueueMachine(RuleBasedStateMachine):
                 verb = Tick(QUEUE, data.draw(st.sampled_from(draw.CRONS)), tick_ms, data.draw(draw.jobs))
             case "delete":
                 verb = Delete(QUEUE, self.some(data, "dead", "completed"))
+            case "repair":  # of what is whole: it changes nothing
+                verb = Repair(QUEUE, draw.IDS, draw.KEYS)
             case _:
                 verb = data.draw(draw.house_verbs(QUEUE, CALLERS))
         self.say(caller, verb)

@@ -72,7 +72,7 @@ def raiser(error: BaseException) -> Callable[[], NoReturn]:
 
 @LANES
 @pytest.mark.parametrize(
-    ("error", "kind", "message"),
+    ("error", "name", "message"),
     [
         (ValueError("plain"), "ValueError", "plain"),
         (ExceptionGroup("some", [ValueError("one"), KeyError("two")]), "ExceptionGroup", "some (2 sub-exceptions)"),
@@ -84,11 +84,11 @@ def raiser(error: BaseException) -> Callable[[], NoReturn]:
     ids=["plain", "group", "mute", "deadly", "10 MB", "surrogate"],
 )
 async def test_W15_whatever_an_exception_is_made_of_it_is_a_failed_attempt(
-    jobs: Queue, lane: str, error: Exception, kind: str, message: str
+    jobs: Queue, lane: str, error: Exception, name: str, message: str
 ) -> None:
     job = await failed(jobs, lane, raiser(error))
     assert job.error is not None
-    assert job.error.kind == kind and message in job.error.message
+    assert job.error.kind == name and message in job.error.message
 
 
 @LANES

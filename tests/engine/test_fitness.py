@@ -185,6 +185,32 @@ async def test_R14_a_server_that_was_away_is_refused_when_it_comes(
     assert await job.status() == "pending"
 
 
+async def test_the_death_of_a_worker_inside_an_application_is_told_at_once_and_raised_at_the_end(
+    shop: Callable[..., Shop], caplog: pytest.LogCaptureFixture
+) -> None:
+    made = shop({**LOG, "maxmemory-policy": "allkeys-lru"})
+    await made.enqueue()
+    made.server.kill()
+
+    def deaths() -> list[logging.LogRecord]:
+        return [line for line in caplog.records if line.name == "surefoot.worker" and line.levelno == logging.ERROR]
+
+    left = False
+    with pytest.raises(StoreUnsuitable, match="allkeys-lru"):
+        async with Worker(made.jobs):
+            await asyncio.to_thread(made.server.again)
+            async with asyncio.timeout(PATIENCE_S):
+                while not deaths():
+                    await asyncio.sleep(0.01)
+            [death] = deaths()
+            assert (
+                "the worker in the background has stopped, and no job runs here any more: Store" in death.getMessage()
+            )
+            assert death.exc_info is not None and isinstance(death.exc_info[1], StoreUnsuitable)
+            left = True
+    assert left and len(deaths()) == 1, "the application hears of it inside its block, and once"
+
+
 async def test_a_worker_that_waits_for_its_server_can_be_stopped(
     shop: Callable[..., Shop], monkeypatch: pytest.MonkeyPatch
 ) -> None:

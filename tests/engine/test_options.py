@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,16 +29,7 @@ BAD: list[tuple[dict[str, Any], type[SurefootError], str]] = [
     ({"order": "round"}, ConfigError, 'Worker(order=\'round\'): give "fair" or "strict".'),
     ({"name": "web 1"}, ConfigError, "Worker(name='web 1'): give 1 to 128 letters, digits or _ . : -"),
     ({"name": ""}, ConfigError, "Worker(name=''): give 1 to 128 letters, digits or _ . : -"),
-    (
-        {"process_pool": 4},
-        UsageError,
-        "Worker(process_pool=...): 'process_pool' is reserved and not in this release; use threads=.",
-    ),
-    (
-        {"process_lifespan": open},
-        UsageError,
-        "Worker(process_lifespan=...): 'process_lifespan' is reserved and not in this release; use lifespan=.",
-    ),
+    ({"process_pool": 0}, ConfigError, "Worker(process_pool=0): give a whole number >= 1."),
     (
         {"concurency": 5},
         ConfigError,
@@ -84,14 +76,10 @@ def test_a_queue_named_twice_is_served_once(jobs: Queue) -> None:
     assert Worker(jobs, jobs).queues == (jobs,)
 
 
-async def test_process_executor_is_refused_at_the_start(jobs: Queue) -> None:
-    @jobs.task(name="heavy", executor="process")
-    def heavy() -> None: ...
-
-    with pytest.raises(
-        ConfigError, match=r"task 'heavy' of queue 'jobs' wants executor=\"process\".*executor=\"thread\""
-    ):
-        await Worker(jobs).serve(burst=True)
+def test_two_queues_of_one_name_are_refused(jobs: Queue, stage: Stage) -> None:
+    again = stage.queue()
+    with pytest.raises(ConfigError, match=r"two queues of this Worker have one name \(jobs, jobs\); make one Queue"):
+        asyncio.run(Worker(jobs, again).serve(burst=True))
 
 
 async def test_queues_of_two_stores_are_refused(jobs: Queue) -> None:

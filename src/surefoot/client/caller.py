@@ -176,5 +176,5 @@ def _unavailable(trouble: Exception, verbs: Sequence[Verb[Any]], address: str) -
     jobs = len(put_ids(verbs))
     fate = "the job was not accepted" if jobs == 1 else "the jobs were not accepted" if jobs else "nothing was done"
     head = said if said.startswith("cannot reach") else f"cannot reach {address} ({said or 'no answer'})"
-    advice = " Is the server running?" if head.endswith(_NOBODY_THERE) else ""
+    advice = " Is the server running? Try `surefoot doctor`." if head.endswith(_NOBODY_THERE) else ""
     return StoreUnavailable(f"{head}; {fate}.{advice}")

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from surefoot import clock
 from surefoot.brokers.answers import PutAnswer, QueueStats
 from surefoot.brokers.broker import Put, Stats
+from surefoot.client.drafts import not_a_draft
 from surefoot.client.handle import Home, JobHandle
 from surefoot.client.line import Parcel, new_job
 from surefoot.client.operation import Ask, Sleep, Steps
@@ -96,7 +97,7 @@ class Intake:
     def _ready(self, draft: Draft[R]) -> Draft[R]:
         home = self._home
         if not isinstance(draft, Draft):
-            raise UsageError(f"queue '{home.name}' takes drafts, not {draft!r}: write enqueue(task.draft(...)).")
+            raise not_a_draft(home, draft)
         if draft.queue != home.name:
             raise UsageError(
                 f"the draft {draft.id} of {draft.task} is for queue '{draft.queue}', not for '{home.name}'; write "

@@ -33,9 +33,8 @@ _OURS: Final[Mapping[str, str]] = {
     "ttl": "expires={value}",
     "result_ttl": "keep_result={value}",
     "result_expires": "keep_result={value}",
-    "queue_name": "name={value}",
-    "broker": "url={value}",
-    "broker_url": "url={value}",
+    "retry_on_error": "retry=Retry(max_attempts=...)",
+    "at_front": 'priority="high"',
 }
 """Words of other libraries and what they are called here. `{value}` is what was given, `{more}` that number and one."""
 
@@ -55,8 +54,22 @@ _OURS_OF_ONE_JOB: Final[Mapping[str, str]] = {
     "job_id": "id={value}",
     "task_id": "id={value}",
     "headers": "headers=...",
+    "labels": "headers=...",
 }
 """The same for what one job says, in `options`."""
+
+_OURS_AT: Final[Mapping[str, Mapping[str, str]]] = {
+    "Queue": {"queue_name": "name={value}", "broker": "url={value}", "broker_url": "url={value}"},
+    "Worker": {
+        "max_jobs": "concurrency={value}",
+        "startup": "lifespan=...",
+        "on_startup": "lifespan=...",
+        "shutdown": "lifespan=...",
+        "on_shutdown": "lifespan=...",
+    },
+    "task": {"actor_name": "name={value}"},
+}
+"""The same at one door only."""
 
 _SAID: Final[Mapping[str, str]] = {
     "acks_late": "a job is always acknowledged after its run; there is no switch.",
@@ -64,7 +77,31 @@ _SAID: Final[Mapping[str, str]] = {
     "task_reject_on_worker_lost": "a job always survives its worker; there is no switch.",
     "bind": "call current_job() inside the task.",
     "ctx": "call current_job() inside the task.",
+    "context": "call current_job() inside the task.",
+    "serializer": "arguments travel as JSON; there is no switch.",
+    "meta": "headers= travel with the job, and current_job().progress(...) tells how far it is.",
+    "schedule": "write @queue.cron(...), or task.cron(...).with_args(...).",
 }
+
+_SAID_AT: Final[Mapping[str, Mapping[str, str]]] = {
+    "task": {
+        "queue": "a task lives on the queue that decorates it: write @other.task.",
+        "queue_name": "a task lives on the queue that decorates it: write @other.task.",
+    },
+    "options": {
+        "queue_name": "give the queue itself, which has the task by add: options(queue=other).",
+        "actor_name": "a task has one name: write @queue.task(name=...).",
+        "schedule": "give delay= or at=.",
+    },
+    "Worker": {
+        "functions": "a worker runs what its queues have: write Worker(mail).",
+        "burst": "write worker.run(burst=True).",
+    },
+}
+"""What is said at one door only."""
+
+_DECORATORS: Final = frozenset({"cron", "every", "implement"})
+"""Doors where a task is made, as with `task`."""
 
 RESERVED: Final[Mapping[str, str]] = {
     "heartbeat": "timeout=",
@@ -79,8 +116,9 @@ _NOT_GIVEN: Final = object()
 def unknown_option(door: str, word: str, value: object, known: Collection[str]) -> ConfigError:
     """`task(retries=3): there is no option 'retries'; did you mean retry=Retry(max_attempts=3)?`"""
     head = f"{door}({word}={_shown(value)}): there is no option '{word}'"
-    if word in _SAID:
-        return ConfigError(f"{head}; {_SAID[word]}")
+    said = _SAID_AT.get("task" if door in _DECORATORS else door, {}).get(word) or _SAID.get(word)
+    if said is not None:
+        return ConfigError(f"{head}; {said}")
     template = _template(door, word)
     if template is not None:
         more = value + 1 if isinstance(value, int) else value
@@ -90,6 +128,9 @@ def unknown_option(door: str, word: str, value: object, known: Collection[str]) 
 
 
 def _template(door: str, word: str) -> str | None:
+    ours = _OURS_AT.get("task" if door in _DECORATORS else door, {})
+    if word in ours:
+        return ours[word]
     if word in _OURS_OF_ONE_JOB:
         return _OURS_OF_ONE_JOB[word] if door == "options" else f"options({_OURS_OF_ONE_JOB[word]})"
     template = _OURS.get(word)

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar, Unpack, cast, overload
 
 from surefoot.brokers.broker import Configure, Get
-from surefoot.client import look
+from surefoot.client import foreign, look
 from surefoot.client.dead import DeadLetters
+from surefoot.client.drafts import many_drafts, one_draft
 from surefoot.client.handle import JobHandle
 from surefoot.client.intake import BeforeEnqueue, Intake
 from surefoot.client.limits import Concurrency, Rate
@@ -74,6 +75,13 @@ class Queue(Resident):
 
     def __repr__(self) -> str:
         return f"<Queue {self._name}>"
+
+    if not TYPE_CHECKING:  # a type checker must not believe that a queue has every attribute
+
+        def __getattr__(self, word: str) -> NoReturn:
+            if word in foreign.QUEUE and "_name" in self.__dict__:
+                raise foreign.no_such("queue", word, foreign.QUEUE, queue=self._name)
+            raise AttributeError(f"'Queue' object has no attribute {word!r}", name=word, obj=self)
 
     @property
     def tasks(self) -> Mapping[str, Task[..., Any]]:
@@ -199,6 +207,7 @@ class Queue(Resident):
         return self._intake.one(draft)
 
     @operation
+    @one_draft
     def enqueue(self, draft: Draft[R], /) -> Steps[JobHandle[R]]:
         """Store one job. When this returns, the store has it; enqueueing the same draft again stores it once."""
         return self._intake.one(draft)
@@ -206,6 +215,7 @@ class Queue(Resident):
     enqueue_sync = twin(enqueue)
 
     @operation
+    @many_drafts
     def enqueue_many(self, drafts: Iterable[Draft[R]], /) -> Steps[list[JobHandle[R]]]:
         """Store jobs in their order, 500 or 4 MiB a round trip; each is stored or refused by itself."""
         return self._intake.many(drafts)

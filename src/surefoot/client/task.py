@@ -22,6 +22,7 @@ from typing import (
 
 import msgspec
 
+from surefoot.client import foreign
 from surefoot.client.handle import Home, JobHandle, due_of
 from surefoot.client.limits import Concurrency, Rate
 from surefoot.client.operation import Sessions, Steps, operation, twin
@@ -93,33 +94,6 @@ class CronOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _NO_OPTIONS: Final = JobOptions()
-
-_FOREIGN: Final[Mapping[str, str]] = {
-    "delay": "await {task}.enqueue(...)",
-    "kiq": "await {task}.enqueue(...)",
-    "apply_async": "await {task}.options(delay=...).enqueue(...)",
-    "send": "await {task}.enqueue(...), or {task}.enqueue_sync(...)",
-    "send_with_options": "await {task}.options(delay=...).enqueue(...)",
-    "delay_on_commit": "surefoot.integrations.django.on_commit({task}.draft(...))",
-    "apply": "{task}(...) to call it here",
-    "call_local": "{task}(...) to call it here",
-    "s": "{task}.draft(...)",
-    "si": "{task}.draft(...)",
-    "signature": "{task}.draft(...)",
-    "message": "{task}.draft(...)",
-    "kicker": "{task}.options(...)",
-    "using": "{task}.options(...)",
-    "configure": "{task}.options(...)",
-    "enqueue_in": "await {task}.options(delay=...).enqueue(...)",
-    "enqueue_at": "await {task}.options(at=...).enqueue(...)",
-    "schedule": "await {task}.options(delay=...).enqueue(...)",
-    "defer": "await {task}.enqueue(...)",
-    "submit": "await {task}.enqueue(...)",
-    "retry": "`raise RetryLater(seconds)` inside the task",
-    "request": "current_job() inside the task",
-    "AsyncResult": "{task}.handle(id)",
-}
-"""Methods that hands of other libraries type, and what is written here."""
 
 
 class Task(Generic[P, R_co]):
@@ -256,9 +230,9 @@ class Task(Generic[P, R_co]):
     if not TYPE_CHECKING:  # a type checker must not believe that a task has every attribute
 
         def __getattr__(self, word: str) -> NoReturn:
-            if word in _FOREIGN and "_known" in self.__dict__:
-                instead = _FOREIGN[word].format(task=self.spoken)
-                raise AttributeError(f"a task has no {word}(); write {instead}.")
+            if word in foreign.TASK and "_known" in self.__dict__:
+                names = {"task": self.spoken, "name": self.name, "queue": self.queue.name}
+                raise foreign.no_such("task", word, foreign.TASK, **names)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {word!r}", name=word, obj=self)
 
 

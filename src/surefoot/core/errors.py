@@ -62,6 +62,9 @@ class ErrorInfo(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     traceback: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}" if self.message else self.kind
+
     def matches(self, kind: type[BaseException] | str, /) -> bool:
         """Whether the exception was of this class or derived from it, compared by name."""
         name = kind if isinstance(kind, str) else kind.__qualname__
@@ -129,7 +132,7 @@ class QueueFull(SurefootError):
         self.queue = queue
         self.length = length
         self.limit = limit
-        self.accepted = tuple(accepted)
+        self.accepted: tuple[str, ...] = tuple(accepted)
 
 
 class DuplicateJob(SurefootError):
@@ -142,7 +145,7 @@ class DuplicateJob(SurefootError):
         )
         self.job_id = job_id
         self.key = key
-        self.accepted = tuple(accepted)
+        self.accepted: tuple[str, ...] = tuple(accepted)
 
 
 class StoreError(SurefootError):
@@ -156,7 +159,7 @@ class StoreUnavailable(StoreError, ConnectionError):
 
     def __init__(self, sentence: str, *, accepted: "Sequence[str]" = ()) -> None:
         super().__init__(sentence)
-        self.accepted = tuple(accepted)
+        self.accepted: tuple[str, ...] = tuple(accepted)
 
 
 class OutcomeUnknown(StoreUnavailable):
@@ -164,7 +167,7 @@ class OutcomeUnknown(StoreUnavailable):
 
     def __init__(self, sentence: str, *, job_ids: "Sequence[str]" = (), accepted: "Sequence[str]" = ()) -> None:
         super().__init__(sentence, accepted=accepted)
-        self.job_ids = tuple(job_ids)
+        self.job_ids: tuple[str, ...] = tuple(job_ids)
 
 
 class NotReplicated(OutcomeUnknown):
@@ -277,7 +280,7 @@ class Snooze(Signal):
         if until is not None:
             aware(until, "Snooze(until=...)")
         super().__init__(seconds if until is None else until)
-        self.seconds = None if seconds is None else duration(seconds, "Snooze(seconds)", least=0)
+        self.seconds: float | None = None if seconds is None else duration(seconds, "Snooze(seconds)", least=0)
         self.until = until
 
 
@@ -285,9 +288,9 @@ class RetryLater(Signal):
     """This attempt failed; try again after these seconds instead of the policy's delay."""
 
     def __init__(self, seconds: Seconds, reason: str | None = None) -> None:
-        super().__init__(seconds, reason)
-        self.seconds = duration(seconds, "RetryLater(seconds)", least=0)
+        self.seconds: float = duration(seconds, "RetryLater(seconds)", least=0)
         self.reason = reason
+        super().__init__(f"again in {self.seconds:g} s" if reason is None else reason)
 
 
 class Cancel(Signal):
@@ -295,7 +298,7 @@ class Cancel(Signal):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = str(reason)
+        self.reason: str = str(reason)
 
 
 class Reject(Signal):
@@ -303,7 +306,7 @@ class Reject(Signal):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
-        self.reason = str(reason)
+        self.reason: str = str(reason)
 
 
 LONGEST_S = 100 * 366 * 86_400

@@ -187,6 +187,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     error: ErrorInfo | None
     reason: "DeadReason | None"
 
+    def __repr__(self) -> str:
+        why = f" ({self.reason})" if self.reason else ""
+        counts = [
+            ("run", self.runs), ("failure", self.failures), ("crash", self.crashes),
+            ("interruption", self.interruptions), ("snooze", self.snoozes),
+        ]  # fmt: skip
+        told = "".join(f", {_counted(word, count)}" for word, count in counts if count)
+        return f"<Job {self.id} {self.task} on {self.queue}: {self.state}{why}{told}>"
+
 
 @final
 class Draft(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
@@ -212,12 +221,24 @@ class Draft(msgspec.Struct, Generic[R_co], frozen=True, kw_only=True):
         decoded: dict[str, Any] = msgspec.json.decode(self.payload)
         return decoded
 
+    def __repr__(self) -> str:
+        return f"<Draft {self.id} {self.task} for {self.queue}>"
+
     def with_headers(self, **headers: str) -> "Draft[R_co]":
         """The same draft with these headers added."""
         for name, value in headers.items():
             if not is_text(name) or not is_text(value):
                 raise ConfigError(f"the header {name!r} is {value!r}; headers are text.")
         return msgspec.structs.replace(self, headers={**self.headers, **headers})
+
+
+def _counted(word: str, count: int) -> str:
+    plural = "" if count == 1 else "es" if word.endswith("sh") else "s"
+    return f"{count} {word}{plural}"
+
+
+LAST_MS: Final = 253_402_300_800_000
+"""The end of the year 9999: no moment lies behind it."""
 
 
 def moment(ms: int) -> datetime:

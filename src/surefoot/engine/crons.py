@@ -5,7 +5,7 @@ Every worker that has an entry in its code asks for its ticks; the store gives e
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Final
 
 from surefoot.brokers.answers import CronState, TickWord
@@ -82,13 +82,13 @@ class Crons:
             log.info("cron %s: the tick was skipped, its last run is not over", tick.name, extra={"cron": tick.name})
         self._after(line, tick.tick_ms, now_ms)
 
-    def next_in(self, now_ms: int) -> float | None:
-        """Seconds until the next tick; None if there is none."""
+    def next_in(self, now_ms: int, but: Container[str] = ()) -> float | None:
+        """Seconds until the next tick, `but` for these queues; None if there is none."""
         due = [
             max(line.next_ms, line.not_before_ms)
-            for lines in self._lines.values()
+            for queue, lines in self._lines.items()
             for line in lines.values()
-            if line.next_ms is not None
+            if line.next_ms is not None and queue not in but
         ]
         return max(0.0, (min(due) - now_ms) / 1000) if due else None
 

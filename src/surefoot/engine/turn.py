@@ -13,6 +13,7 @@ from surefoot.brokers.answers import Claimed, Hold, Lease, Verdict
 from surefoot.brokers.broker import Claim, Extend, NoRoom, Prune, Settle, Stats, Tick, Verb
 from surefoot.client.session import new_id
 from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, decode_envelope, encode_error, mark_begun
+from surefoot.core.errors import StoreUnsuitable
 from surefoot.core.job import Leased
 from surefoot.core.lifecycle import Run, admit, decide, is_suspect, on_dead_job
 from surefoot.core.outcome import Lost, Outcome, Raised, Returned, describe
@@ -79,7 +80,8 @@ class Turn:
         self._drain = drain
         self._report = report
         self._start = start
-        self._refused_until = 0.0
+        self._away_until = 0.0
+        self._refused_at: dict[str, float] = {}
         self._one_by_one: set[str] = set()
         self._suspects: list[tuple[Run, Served]] = []
         self._looked = False  # every queue was found empty after the last settle
@@ -92,18 +94,23 @@ class Turn:
 
     def plan(self, now: float) -> list[Verb[Any]]:
         """The verbs of the next call, at most one of a kind a queue; none: there is nothing to say now."""
-        if now < self._refused_until:
+        if now < self._away_until:
             return []
         if self._suspects and self._drain.leaving:
             self._hand_suspects_back()
+        return [verb for verb in self._verbs(now) if not self._stands_still(verb.queue, now)]
+
+    def _verbs(self, now: float) -> list[Verb[Any]]:
         verbs: list[Verb[Any]] = []
         for served in self.served:
+            if self._stands_still(served.queue, now):
+                continue
             batch = self.unsettled.take(served.queue, 1 if served.queue in self._one_by_one else None)
             if batch:
                 verbs.append(settle_verb(served.queue, batch))
         if self._drain.leaving:
             return verbs
-        if self._suspects:
+        if any(not self._stands_still(where.queue, now) for _, where in self._suspects):
             return verbs + self._marks()
         verbs += self._claims(now)
         verbs += self.crons.questions()
@@ -120,14 +127,15 @@ class Turn:
 
     def next_in(self, now: float) -> float:
         """Seconds until there may be something to say although nothing happens."""
-        if now < self._refused_until:
-            return self._refused_until - now
+        if now < self._away_until:
+            return self._away_until - now
+        still = {queue: at for queue, at in self._refused_at.items() if self._stands_still(queue, now)}
+        timers = [self.limits.floor_ms / 1000, *[at + _REFUSED_S - now for at in still.values()]]
         if self._drain.leaving:
-            return self.limits.floor_ms / 1000
-        timers = [self.limits.floor_ms / 1000]
+            return min(timers)
         if self.free() > 0:
-            timers += [served.timer_at - now for served in self.served]
-        tick = self.crons.next_in(self.trust.estimate_ms(now))
+            timers += [one.timer_at - now for one in self.served if one.queue not in still]
+        tick = self.crons.next_in(self.trust.estimate_ms(now), still)
         if tick is not None:
             timers.append(tick)
         return max(0.0, min(timers))
@@ -183,12 +191,26 @@ class Turn:
         """What was not started goes back to its old place, uncharged."""
         self.unsettled.done(served.queue, Settled(Transition(leased.id, leased.token, Return())))
 
+    def _stands_still(self, queue: str, now: float) -> bool:
+        """Whether this queue was refused a moment ago; the others go on."""
+        at = self._refused_at.get(queue)
+        return at is not None and now < at + _REFUSED_S
+
+    def _regained_at(self, queue: str) -> float:
+        """When leases of this queue may be believed to have ended: while it was refused, nobody could renew one."""
+        at = self._refused_at.get(queue)
+        regained = self.trust.regained_at()
+        return regained if at is None else max(regained, at + self.limits.lease_ms / 1000)
+
     def _claims(self, now: float) -> list[Verb[Any]]:
         free = self.free()
         if free <= 0:
             # A full worker claims nothing, but a wake-up that reached it belongs to somebody else (rule 6).
             return [self._claim(one, 0, now) for one in self.served if self._waiter.rung(one.queue)]
-        candidates = [one.due(now) or self._waiter.rung(one.queue) for one in self.served]
+        candidates = [
+            (one.due(now) or self._waiter.rung(one.queue)) and not self._stands_still(one.queue, now)
+            for one in self.served
+        ]
         wants = self._deal(candidates, free)
         return [self._claim(one, want, now) for one, want in zip(self.served, wants, strict=True) if want]
 
@@ -196,7 +218,8 @@ class Turn:
         self._waiter.clear(served.queue)  # before the claim is sent: a wake-up during it needs another claim
         reasons = served.reasons(now) if want else ()
         limits = self.limits
-        return Claim(served.queue, want, limits.lease_ms, self.trust.until_ms(now), limits.floor_ms, reasons)
+        trust_ms = self.trust.until_ms(now) if now >= self._regained_at(served.queue) else 0
+        return Claim(served.queue, want, limits.lease_ms, trust_ms, limits.floor_ms, reasons)
 
     # --- what the answers mean ---
 
@@ -218,7 +241,7 @@ class Turn:
                     self._by_queue[verb.queue].chores = answer >= verb.limit
                 case _:
                     log.warning("queue %s: %s was refused: %s", verb.queue, type(verb).__name__.lower(), answer)
-                    self._refused_until = now + _REFUSED_S
+                    self._refused_at[verb.queue] = now
 
     def unheard(self, verbs: Sequence[Verb[Any]], now: float) -> None:
         """The call got no answer: what finished goes first in the next one."""
@@ -226,17 +249,16 @@ class Turn:
             if isinstance(verb, Settle):
                 self.unsettled.unsent(verb.queue)
         self.trust.broken(now)
-        self._refused_until = now + _REFUSED_S
+        self._away_until = now + _REFUSED_S
 
     def _claimed(self, verb: Claim, answer: Claimed | Exception, asked: float, now: float) -> None:
         served = self._by_queue[verb.queue]
         if isinstance(answer, Exception):
             log.warning("queue %s: the claim was refused: %s", verb.queue, answer)
-            self.trust.broken(now)
-            self._refused_until = now + _REFUSED_S
+            self._refused_at[verb.queue] = now
             return
         self.trust.heard(answer.now_ms, asked, now)
-        served.heard(answer, verb.want, now, self.trust.regained_at())
+        served.heard(answer, verb.want, now, self._regained_at(verb.queue))
         for orphan in answer.orphans:
             self._report.event("dead", queue=verb.queue, job=orphan, reason="body_lost")
         for leased in answer.jobs[: answer.recovered]:
@@ -307,13 +329,13 @@ class Turn:
     def _unsettlable(self, verb: Settle, error: Exception, now: float) -> None:
         """One bad result must never block the others: settle one by one, and bury the one that the store refuses."""
         self.unsettled.unsent(verb.queue)
-        self._refused_until = now + _REFUSED_S
-        if isinstance(error, OSError | NoRoom):
+        self._refused_at[verb.queue] = now
+        if isinstance(error, OSError | NoRoom | StoreUnsuitable):
             log.warning("queue %s: what finished is kept and settled later: %s", verb.queue, error)
             return
         if len(verb.transitions) > 1:
             self._one_by_one.add(verb.queue)
-            self._refused_until = now
+            del self._refused_at[verb.queue]
             return
         bad = self.unsettled.first(verb.queue)
         log.error("job %s: the store refuses its settle: %s", bad.transition.id, error)

@@ -192,9 +192,9 @@ def test_a_queue_in_another_layout_is_not_read(read: str, talk: Conversation) ->
         answer(talk, READS[read]())
 
 
-def test_an_error_reply_is_raised_as_it_is(talk: Conversation) -> None:
+def test_a_key_of_another_type_is_named(talk: Conversation) -> None:
     talk.say("SET", at("counts"), "another type")
-    with pytest.raises(Refusal, match="WRONGTYPE"):
+    with pytest.raises(StoreUnsuitable, match=f"the key {at('counts')} is a string and must be a hash"):
         job(talk)
 
 

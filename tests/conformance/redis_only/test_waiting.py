@@ -400,10 +400,10 @@ async def test_a_server_that_freezes_keeps_nobody_who_leaves(opened: Make, fresh
     await eventually(lambda: blocked(fresh) == 0)
 
 
-async def test_an_error_reply_is_told(worker: Worker, fresh: Running) -> None:
+async def test_a_key_of_the_wrong_type_is_told_and_is_no_outage(worker: Worker, fresh: Running) -> None:
     fresh.say("SET", f"{{{MAIL}}}:wake", "no list")
     for seconds in (0, LONG):
-        with pytest.raises(StoreUnavailable, match=r"cannot wait at redis://.* \(WRONGTYPE"):
+        with pytest.raises(StoreUnsuitable, match=r"cannot wait at redis://.* \(WRONGTYPE"):
             await worker.waits(seconds=seconds)
     fresh.say("FLUSHALL")
     ring(fresh)

@@ -6,12 +6,13 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.core.errors import ConfigError
-from surefoot.core.job import Draft, Key, Unique, moment, moment_ms
+from surefoot.core.errors import ConfigError, ErrorInfo
+from surefoot.core.job import Draft, Job, Key, Unique, moment, moment_ms
 
 
 def test_a_key_becomes_the_store_s_words_in_the_scope_of_its_task() -> None:
@@ -74,3 +75,41 @@ def test_a_moment_and_its_milliseconds_are_the_same(ms: int) -> None:
 
 def test_a_moment_of_another_zone_is_the_same_moment() -> None:
     assert moment_ms(datetime(1970, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))) == 0
+
+
+# What is printed is one line, and tells no argument.
+
+
+def job_of(**facts: Any) -> Job:
+    said: dict[str, Any] = {
+        "id": "0193f8a4", "queue": "mail", "task": "welcome", "arguments": {"password": "secret"}, "headers": {},
+        "state": "pending", "priority": 5, "key": None, "group": None, "runs": 0, "failures": 0, "crashes": 0,
+        "interruptions": 0, "snoozes": 0, "max_attempts": 3, "enqueued_at": moment(0), "due_at": moment(0),
+        "started_at": None, "finished_at": None, "worker": None, "progress": None, "error": None, "reason": None,
+    }  # fmt: skip
+    return Job(**{**said, **facts})
+
+
+def test_a_job_is_printed_as_one_line_without_arguments_and_traceback() -> None:
+    error = ErrorInfo(kind="ValueError", message="secret", traceback="Traceback ...\n  secret\n")
+    dead = job_of(
+        state="dead", runs=7, failures=3, crashes=1, interruptions=2, snoozes=1, reason="exhausted", error=error
+    )
+    assert repr(job_of()) == str(job_of()) == "<Job 0193f8a4 welcome on mail: pending>"
+    assert repr(dead) == (
+        "<Job 0193f8a4 welcome on mail: dead (exhausted), 7 runs, 3 failures, 1 crash, 2 interruptions, 1 snooze>"
+    )
+    assert repr(job_of(crashes=2, runs=1)).endswith(": pending, 1 run, 2 crashes>")
+    assert msgspec.to_builtins(dead)["arguments"] == {"password": "secret"}, "all of it is there for whoever asks"
+
+
+def test_a_draft_is_printed_as_one_line_without_arguments() -> None:
+    draft = Draft[None](id="0193f8a4", queue="mail", task="welcome", payload=b'{"password":"secret"}')
+    assert repr(draft) == str(draft) == "<Draft 0193f8a4 welcome for mail>"
+
+
+def test_an_error_is_printed_as_python_prints_one() -> None:
+    error = ErrorInfo(kind="ValueError", kinds=("ValueError",), message="no such address", traceback="...")
+    assert f"{error}" == str(error) == "ValueError: no such address"
+    assert str(ErrorInfo(kind="CancelledError")) == "CancelledError"
+    assert "traceback" in repr(error), "the whole record is there for whoever asks"

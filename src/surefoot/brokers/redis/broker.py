@@ -22,9 +22,11 @@ from surefoot.brokers.broker import (
     Get,
     Move,
     NoAnswer,
+    Orphans,
     Prune,
     Put,
     Queues,
+    Repair,
     Requeue,
     Settle,
     Stats,
@@ -36,10 +38,12 @@ from surefoot.brokers.redis import gate, write
 from surefoot.brokers.redis.connection import Connections
 from surefoot.brokers.redis.endings import Endings
 from surefoot.brokers.redis.find import find
+from surefoot.brokers.redis.orphans import orphans
 from surefoot.brokers.redis.read import get, queues, stats
 from surefoot.brokers.redis.refusals import meaning
 from surefoot.brokers.redis.scripts import Script, scripts
 from surefoot.brokers.redis.server import Server
+from surefoot.brokers.redis.spoiled import SpoiledKey, guarded
 from surefoot.brokers.redis.steps import Steps, in_step
 from surefoot.brokers.redis.waiting import Waiting
 from surefoot.core.errors import StoreUnavailable
@@ -60,10 +64,11 @@ _WRITES: Final[Mapping[type[Any], tuple[str, Callable[[Script, Call, Any], Steps
         Tick: ("tick", write.tick),
         Beat: ("beat", write.beat),
         Prune: ("prune", write.prune),
+        Repair: ("repair", write.repair),
     }
 )
 _READS: Final[Mapping[type[Any], Callable[[Any, int | None], Steps[Any]]]] = MappingProxyType(
-    {Get: get, Find: find, Stats: stats, Queues: queues}
+    {Get: get, Find: find, Stats: stats, Orphans: orphans, Queues: queues}
 )
 _forking: Final = threading.Lock()
 _parents: Final[list[object]] = []
@@ -84,6 +89,7 @@ class RedisBroker:
         self._waiting = Waiting(self._connections, self._bells)
         self._endings = Endings(self._connections, self._bells)
         self._facts: Facts | None = None
+        self._spoiled: set[str] = set()
         self._pid = os.getpid()  # the last: another thread of this child may look meanwhile
 
     def _same_process(self) -> None:
@@ -152,16 +158,21 @@ class RedisBroker:
         kind = type(verb)
         if kind in _WRITES:
             name, words = _WRITES[kind]
-            return words(self._scripts[name], call, verb)
+            steps = words(self._scripts[name], call, verb)
+            return guarded(verb.queue, steps) if verb.queue in self._spoiled else steps
         return _READS[kind](verb, call.now)
 
     def _answered(self, call: Call, answers: list[Any]) -> list[Any]:
         for place, answer in enumerate(answers):
-            if isinstance(answer, Exception):
+            if isinstance(answer, SpoiledKey):
+                self._spoiled.add(call.verbs[place].queue)
+            elif isinstance(answer, Exception):
                 told = meaning(self.address, call.verbs[place].queue, answer)
                 if isinstance(told, NoAnswer | StoreUnavailable):
                     raise told
                 answers[place] = told
+            elif self._spoiled and type(call.verbs[place]) in _WRITES:
+                self._spoiled.discard(call.verbs[place].queue)
         return answers
 
     # --- waiting ---

@@ -36,7 +36,10 @@ Entry: TypeAlias = tuple[bytes, bytes]
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended: the place, and the entry it showed last; without a member before everything."""
+    """Where a page ended: the place, and the entry it showed last; without a member before everything.
+
+    A member stands as one character a byte: somebody else's need not be text.
+    """
 
     name: str
     score: str = "+inf"
@@ -46,11 +49,11 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
         """Whether an entry comes after this one: a lower score, or the same and a lower member."""
         if self.member is None:
             return True
-        return (float(entry[0]), entry[1]) < (float(self.score), self.member.encode())
+        return (float(entry[0]), entry[1]) < (float(self.score), self.member.encode("latin-1"))
 
     def at(self, entry: Entry) -> "Place":
         """The same place, farther on."""
-        return Place(self.name, entry[0].decode(), entry[1].decode())
+        return Place(self.name, entry[0].decode(), entry[1].decode("latin-1"))
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -108,6 +111,7 @@ def _place(cursor: str, places: tuple[str, ...]) -> Place:
     try:
         place = _decode(cursor)
         float(place.score)
+        (place.member or "").encode("latin-1")
     except (msgspec.MsgspecError, ValueError):
         place = Place("")
     if place.name not in places:
@@ -116,7 +120,7 @@ def _place(cursor: str, places: tuple[str, ...]) -> Place:
 
 
 def _id(place: Place, entry: Entry) -> str:
-    member = entry[1].decode()
+    member = entry[1].decode("utf-8", "replace")
     return member.rpartition("\x1f")[2] if place.name == "parked" else member
 
 
@@ -133,7 +137,7 @@ def _holder(verb: Find, now: int | None) -> Steps[Page]:
     now_ms = store_ms(time[0]) if now is None else now
     if id is None or (until is not None and float(until) <= now_ms):
         return Page([], None)
-    known = yield from records(queue, [id.decode()])
+    known = yield from records(queue, [id.decode("utf-8", "replace")])
     return Page(_in_state(verb, list(known.values())), None)
 
 
@@ -157,7 +161,7 @@ def _entries(queue: str, place: Place, most: int) -> Steps[tuple[list[Entry], bo
     zset = key(queue, _ZSETS.get(place.name, place.name))
     command: Command
     if place.name == "parked":
-        top = "+" if place.member is None else "(" + place.member
+        top = b"+" if place.member is None else b"(" + place.member.encode("latin-1")
         command = ("ZREVRANGEBYLEX", zset, top, "-", "LIMIT", 0, most)
         [members] = yield from ask(queue, [command])
         return [(b"0", member) for member in members], len(members) < most

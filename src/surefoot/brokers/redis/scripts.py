@@ -96,5 +96,5 @@ def scripts(understands: int = UNDERSTANDS) -> Mapping[str, Script]:
 
 WRITING: Final = (
     "put", "claim", "settle", "extend", "cancel", "requeue", "move", "amend", "delete", "configure", "tick", "beat",
-    "prune",
+    "prune", "repair",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from surefoot.brokers.bells import Bells
 from surefoot.brokers.broker import NoAnswer
 from surefoot.brokers.redis.connection import Apart, Connections
 from surefoot.brokers.redis.names import key
+from surefoot.brokers.redis.spoiled import is_wrong_kind
 from surefoot.core.errors import StoreError, StoreUnavailable, StoreUnsuitable
 
 _LEAST_S: Final = 0.001
@@ -235,7 +236,8 @@ class _Read:
 
 
 def _refused(connections: Connections, error: Exception) -> StoreError:
-    kind = StoreUnsuitable if isinstance(error, NoPermissionError) else StoreUnavailable
+    lasting = isinstance(error, NoPermissionError) or is_wrong_kind(error)
+    kind = StoreUnsuitable if lasting else StoreUnavailable
     return kind(f"cannot wait at {connections.server.shown} ({str(error).rstrip('.')}).")
 
 

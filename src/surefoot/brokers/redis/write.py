@@ -19,14 +19,16 @@ from surefoot.brokers.broker import (
     Move,
     Prune,
     Put,
+    Repair,
     Requeue,
     Settle,
     Tick,
 )
 from surefoot.brokers.redis.scripts import Script
+from surefoot.brokers.redis.spoiled import body_of, counts_of, moment, named, number
 from surefoot.brokers.redis.steps import Steps
 from surefoot.core.codec import encode_json
-from surefoot.core.job import NO_COUNTS, After, At, Counts, Due, Leased, NewJob
+from surefoot.core.job import After, At, Due, Leased, NewJob
 from surefoot.core.transition import KEEP_MS, Bury, Delay, Finish, Park, Return, Transition
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ def write(
     script: Script,
     call: Call,
     queue: str,
-    named: Mapping[str, Word],
+    arguments: Mapping[str, Word],
     rest: Iterable[Word],
     understood: Callable[[Any], T],
 ) -> Steps[T]:
@@ -51,13 +53,13 @@ def write(
     It is sent whole at first, and not only after a NOSCRIPT: what follows it in the pipeline would run before it then.
     """
     who: dict[str, Word] = {"now": call.now or 0, "caller": call.caller, "call": call.number, "tag": call.tag}
-    words = [*script.words({**who, **named}), *rest]
+    words = [*script.words({**who, **arguments}), *rest]
     (reply,) = yield [(*script.head(queue), *words)]
     if isinstance(reply, NoScriptError):
         script.known = False
         (reply,) = yield [(*script.head(queue), *words)]
     if isinstance(reply, Exception):
-        raise reply
+        raise (yield from named(queue, reply))
     script.known = True
     return understood(reply)
 
@@ -134,29 +136,27 @@ def claim(script: Script, call: Call, verb: Claim) -> Steps[Claimed]:
 
 def _claimed(token: str, reply: list[Any]) -> Claimed:
     now, wait_ms, paused, ids, bodies, counts, notes, cancels, parking, chores, orphans, recovered = reply
+    now_ms = int(now)
     jobs = []
     for place, (id, body) in enumerate(zip(ids, bodies, strict=True)):
-        enqueued, _, envelope = body.partition(b"\n")
+        enqueued_ms, envelope = body_of(body, now_ms)
+        try:
+            name = id.decode()
+        except UnicodeDecodeError:  # somebody else's: nobody can say its id, and its lease ends by itself
+            recovered -= place < recovered
+            continue
         if counts:
             why = cancels[place] if cancels else None
             jobs.append(
                 Leased(
-                    id.decode(), token, int(enqueued), envelope, counts_of(counts[place]), notes[place],
-                    None if why is None else why.decode(),
+                    name, token, enqueued_ms, envelope, counts_of(counts[place]), notes[place],
+                    None if why is None else why.decode("utf-8", "replace"),
                 )
             )  # fmt: skip
         else:
-            jobs.append(Leased(id.decode(), token, int(enqueued), envelope))
-    lost = tuple([id.decode() for id in orphans])
-    return Claimed(int(now), wait_ms, paused == 1, jobs, parking == 1, chores == 1, lost, recovered)
-
-
-def counts_of(record: bytes | None) -> Counts:
-    """The numbers of a job's runs; words behind those that we know are a newer release's."""
-    if record is None:
-        return NO_COUNTS
-    numbers = [int(word) for word in record.split(b" ")[:6]]
-    return Counts(*numbers)
+            jobs.append(Leased(name, token, enqueued_ms, envelope))
+    lost = tuple([id.decode("utf-8", "replace") for id in orphans])
+    return Claimed(now_ms, wait_ms, paused == 1, jobs, parking == 1, chores == 1, lost, recovered)
 
 
 def settle(script: Script, call: Call, verb: Settle) -> Steps[list[Any]]:
@@ -206,7 +206,7 @@ def extend(script: Script, call: Call, verb: Extend) -> Steps[list[Hold]]:
 
 def _hold(line: bytes) -> Hold:
     word, found, reason = line.partition(b":")
-    return Hold(word != b"lost", reason.decode() if found else None)
+    return Hold(word != b"lost", reason.decode("utf-8", "replace") if found else None)
 
 
 # --- by hand ---
@@ -268,11 +268,11 @@ def _pause(reason: str | None) -> str:
 
 def _config(reply: list[bytes | None]) -> Config:
     paused, limit = reply
-    since, _, reason = (paused or b"").decode().partition(" ")
+    since, _, reason = (paused or b"").partition(b" ")
     return Config(
-        None if paused is None else reason,
-        None if paused is None else int(since),
-        None if limit is None else int(limit),
+        None if paused is None else reason.decode("utf-8", "replace"),
+        None if paused is None else moment(since) or 0,
+        number(limit),
     )
 
 
@@ -290,3 +290,8 @@ def prune(script: Script, call: Call, verb: Prune) -> Steps[int]:
         "limit": verb.limit,
     }
     return write(script, call, verb.queue, named, (), int)
+
+
+def repair(script: Script, call: Call, verb: Repair) -> Steps[list[Any]]:
+    """The verb repair."""
+    return write(script, call, verb.queue, {"many": len(verb.ids)}, (*verb.ids, *verb.keys), _lines)

@@ -22,6 +22,7 @@ from surefoot.brokers.sqlite.pieces import (
     traits_of,
     with_line,
 )
+from surefoot.brokers.sqlite.spoiled import count, moment, priority, raw, text
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import House, Tx
 from surefoot.core.codec import encode_error
@@ -96,7 +97,7 @@ def _claimed(tx: Tx, house: House, verb: Claim, jobs: list[Leased], orphans: Seq
     if house.paused is None:
         if pending:
             tx.wake(verb.queue)
-        wait_ms = max(1, min([wait_ms, *[at - tx.now_ms for at in (due, lease) if at is not None]]))
+        wait_ms = max(1, min([wait_ms, *[at - tx.now_ms for at in (due, lease) if moment(at) is not None]]))
     chores = house.pruned < tx.now_ms - _CHORES_EVERY_MS
     paused = house.paused is not None
     return Claimed(tx.now_ms, wait_ms, paused, jobs, bool(parking), chores, tuple(orphans), recovered)
@@ -105,7 +106,8 @@ def _claimed(tx: Tx, house: House, verb: Claim, jobs: list[Leased], orphans: Seq
 def _again(tx: Tx, verb: Claim, stored: Brought) -> Claimed:
     """The same jobs, as far as this claim still holds them; the worker claims again at once. Nothing else happens."""
     rows = tx.rows(_STILL_HELD, queue=verb.queue, ids=json_text(stored.ids), token=tx.token)
-    jobs = [_leased(tx, row) for row in rows]
+    hands = _Hands(tx, verb)
+    jobs = [_leased(tx, hands.sound(row)) for row in rows]
     recovered = sum(job.id in stored.recovered for job in jobs)
     parking = tx.row(_ANY_PARKED, queue=verb.queue) is not None
     paused = tx.house(verb.queue).paused is not None
@@ -119,11 +121,13 @@ def _recover(tx: Tx, verb: Claim) -> list[Row]:
         return []
     ended = tx.rows(_ENDED, queue=queue, until=until, most=verb.want)
     tx.count(queue, "recovered", len(ended))
-    for seq, rank, priority, since, caller, runs, errors in ended:
+    for seq, rank, level, since, caller, runs, errors in ended:
         line = encode_error(
-            None, kind="crash", attempt=runs + 1, caller=caller or "-", started_ms=since or None, ended_ms=tx.now_ms
-        )
-        place = ranks(tx, queue, priority, 1)[0] if rank is None else rank  # None is damage: it was pending once
+            None, kind="crash", attempt=count(runs) + 1, caller=text(caller) or "-", started_ms=moment(since) or None,
+            ended_ms=tx.now_ms,
+        )  # fmt: skip
+        # Anything but a number is damage: it was pending once.
+        place = rank if type(rank) is int else ranks(tx, queue, priority(level), 1)[0]
         tx.do(_CRASH, seq=seq, rank=place, errors=with_line(line, errors))
     return [tx.row(_JOB, seq=seq) for seq, *_ in ended]
 
@@ -134,9 +138,10 @@ def _promote(tx: Tx, queue: str, most: int) -> None:
     if rows:
         able: list[tuple[int, int]] = []
         newer: list[tuple[int, int | None, int, str]] = []
-        for (seq, priority, needs), rank in zip(rows, ranked(tx, queue, [row[1] for row in rows]), strict=True):
-            if needs > tx.understands:
-                newer.append((seq, rank, priority, f"needs:{needs}"))
+        levels = [priority(level) for _, level, _ in rows]
+        for (seq, _, needs), level, rank in zip(rows, levels, ranked(tx, queue, levels), strict=True):
+            if type(needs) is int and needs > tx.understands:
+                newer.append((seq, rank, level, f"needs:{needs}"))
             else:
                 able.append((seq, rank))
         enter(tx, able)
@@ -174,6 +179,9 @@ class _Hands:
         seqs: list[int] = []
         for row in rows:
             _, id, enqueued, body, needs, traits, runs, due_set, note, seq = row
+            if type(body) is not bytes or type(needs) is not int or type(enqueued) is not int or type(id) is not str:
+                row = self.sound(row)
+                _, id, enqueued, body, needs, traits, runs, due_set, note, seq = row
             if body is None or needs > understands:
                 self._put_aside(row)
                 continue
@@ -187,20 +195,31 @@ class _Hands:
         end = tx.now_ms + self._verb.lease_ms
         tx.do(_LEASE, seqs=json_text(seqs), end=end, token=token, now=tx.now_ms, caller=tx.caller)
 
+    def sound(self, row: Row) -> Row:
+        """A row in which somebody else left a value of another type: what cannot be read counts as absent."""
+        rank, id, enqueued, body, needs, traits, runs, due_set, note, seq = row
+        enqueued_ms = moment(enqueued)
+        if enqueued_ms is None:
+            enqueued_ms = self._tx.now_ms
+        needs = needs if type(needs) is int else 1
+        return rank, text(id), enqueued_ms, raw(body), needs, traits, runs, due_set, note, seq
+
     def _put_aside(self, row: Row) -> None:
         tx, queue = self._tx, self._verb.queue
         rank, id, _, body, needs, *_, seq = row
-        *_, errors, priority = tx.row(_DETAILS, seq=seq)
+        *_, errors, level = tx.row(_DETAILS, seq=seq)
         if body is None:
             lose_body(tx, seq)
             bury(tx, queue, seq, "body_lost", errors)
             self.orphans.append(id)
         else:
-            park(tx, queue, [(seq, rank, priority, f"needs:{needs}")])
+            park(tx, queue, [(seq, rank, priority(level), f"needs:{needs}")])
 
 
 def _leased(tx: Tx, row: Row) -> Leased:
     _, id, enqueued, body, _, _, runs, due_set, note, seq = row
     failures, crashes, interruptions, snoozes, cancel, _, _ = tx.row(_DETAILS, seq=seq)
-    counts = Counts(runs, failures, crashes, interruptions, snoozes, due_set)
-    return Leased(id, tx.token, enqueued, body or b"", counts, note, cancel)
+    counts = Counts(
+        count(runs), count(failures), count(crashes), count(interruptions), count(snoozes), moment(due_set)
+    )  # fmt: skip
+    return Leased(id, tx.token, enqueued, body or b"", counts, raw(note), text(cancel))

@@ -42,11 +42,16 @@ def check_file(path: str) -> None:
     if os.path.exists(path) and not os.access(path, os.R_OK | os.W_OK):
         raise StoreUnsuitable(f"{path} cannot be read and written by this user.")
     kind = file_system(path)
-    if kind is not None and (kind in _NETWORK or kind.startswith("fuse")) and os.environ.get(ANY_FILE_SYSTEM) != "1":
+    if kind is not None and is_network(kind) and os.environ.get(ANY_FILE_SYSTEM) != "1":
         raise StoreUnsuitable(
             f"{path} lies on a network file system ({kind}), whose locks SQLite cannot trust: jobs could be lost. Use "
             f"a local disk, or set {ANY_FILE_SYSTEM}=1 if only one machine ever opens it."
         )
+
+
+def is_network(kind: str) -> bool:
+    """Whether SQLite cannot trust the locks of this kind of file system."""
+    return kind in _NETWORK or kind.startswith("fuse")
 
 
 def file_system(path: str, mounts: str = "/proc/self/mountinfo") -> str | None:

@@ -7,6 +7,7 @@ from msgspec import UNSET
 from surefoot.brokers.answers import Config
 from surefoot.brokers.broker import Beat, Configure, Prune
 from surefoot.brokers.sqlite.pieces import bury, drop_periods, forget, forget_over
+from surefoot.brokers.sqlite.spoiled import text
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import House, Tx
 
@@ -18,10 +19,12 @@ _OLDEST_DEAD: Final = _PRUNE["oldest_dead"]
 _AGED_DEAD: Final = _PRUNE["aged_dead"]
 _DROP_WORKERS: Final = _PRUNE["drop_workers"]
 _DROP_MINUTES: Final = _PRUNE["drop_minutes"]
+_MEND: Final = _PRUNE["mend"]
 _UNKNOWN: Final = _PRUNE["unknown"]
 
 _UNSEEN_MS: Final = 600_000
 _DAY_MINUTES: Final = 1_440
+_DIGITS: Final = 15
 
 
 def pause_of(house: House) -> tuple[int | None, str | None]:
@@ -29,12 +32,13 @@ def pause_of(house: House) -> tuple[int | None, str | None]:
     return said(house.paused)
 
 
-def said(word: str | None) -> tuple[int | None, str | None]:
-    """A word of the form `<since> <reason>`."""
-    if word is None:
+def said(word: object) -> tuple[int | None, str | None]:
+    """A word of the form `<since> <reason>`; since 0 if somebody else wrote it: it holds nevertheless."""
+    written = text(word)
+    if written is None:
         return None, None
-    since, _, reason = word.partition(" ")
-    return int(since), reason
+    since, _, reason = written.partition(" ")
+    return (int(since) if since.isascii() and since.isdigit() and len(since) < _DIGITS else 0), reason
 
 
 def configure(tx: Tx, verb: Configure) -> Config:
@@ -91,6 +95,7 @@ def prune(tx: Tx, verb: Prune) -> int:
         tx.advance(queue, "total:forgotten", forgotten)
         gone += forgotten
     drop_periods(tx, queue, limit)
+    tx.do(_MEND, queue=queue, now=now_ms)
     tx.do(_DROP_WORKERS, queue=queue, before=now_ms - _UNSEEN_MS, most=limit)
     unknown = tx.rows(_UNKNOWN, queue=queue, before=now_ms - verb.unknown_ms, most=limit - gone)
     for seq, _, errors in unknown:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from surefoot.brokers.broker import Refused
+from surefoot.brokers.sqlite.spoiled import moment, raw
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import Tx
 from surefoot.core.codec import ERROR_LINE_LIMIT, ERRORS_KEPT, encode_error, encode_json
@@ -49,7 +50,7 @@ def json_text(items: Iterable[str | int]) -> str:
 
 def ranks(tx: Tx, queue: str, priority: int, many: int) -> range:
     """The next places at the tail of a priority. Multiples of 64: places between two are kept free."""
-    last = (priority - 5) * _BAND + tx.advance(queue, f"tail:{priority}", _STEP * many)
+    last = (priority - 5) * _BAND + int(tx.advance(queue, f"tail:{priority}", _STEP * many))
     return range(last - _STEP * (many - 1), last + 1, _STEP)
 
 
@@ -84,7 +85,7 @@ def park(tx: Tx, queue: str, jobs: Sequence[tuple[int, int | None, int, str]]) -
     tx.many(_PARK, [(tx.now_ms, seq, next(places) if rank is None else rank, reason) for seq, rank, _, reason in jobs])
 
 
-def bury(tx: Tx, queue: str, seq: int, reason: str, errors: bytes | None) -> None:
+def bury(tx: Tx, queue: str, seq: int, reason: str, errors: object) -> None:
     """Into the dead letters by the store's own doing; the new error line says why."""
     line = encode_error(None, reason=reason, ended_ms=tx.now_ms)
     tx.do(_BURY, now=tx.now_ms, seq=seq, reason=reason, errors=with_line(line, errors))
@@ -142,15 +143,15 @@ def due_ms(due: Due, now_ms: int) -> int | None:
 
 def first_due(tx: Tx, queue: str) -> int | None:
     """The head of scheduled."""
-    head: int | None = tx.value(_FIRST_DUE, queue=queue)
-    return head
+    return moment(tx.value(_FIRST_DUE, queue=queue))
 
 
 # --- error lines ---
 
 
-def with_line(line: bytes, errors: bytes | None) -> bytes:
+def with_line(line: bytes, before: object) -> bytes:
     """The newest line before the others, ten in all, each at most 16 KiB."""
+    errors = raw(before)
     line = line[:ERROR_LINE_LIMIT].replace(b"\n", b" ")
     return line if not errors else b"\n".join([line, *errors.split(b"\n")[: ERRORS_KEPT - 1]])
 
@@ -170,8 +171,11 @@ _decode_traits: Final = msgspec.json.Decoder(Traits).decode
 
 
 def traits_of(text: str | None) -> Traits:
-    """Traits as they stand in the store; words that this release does not know are left alone."""
-    return PLAIN if text is None else _decode_traits(text)
+    """Traits as they stand in the store, none if they are spoiled. Words that this release does not know stay."""
+    try:
+        return PLAIN if text is None else _decode_traits(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
+        return PLAIN
 
 
 # --- call memory ---
@@ -186,11 +190,13 @@ def recall(tx: Tx, queue: str, verb: str, decode: Callable[[bytes], T]) -> "T | 
     found = tx.row(_RECALL, queue=queue, verb=verb, id=tx.caller)
     if found is not None:
         call, tag, answer = found
-        if call == tx.number:
+        if type(call) is not int:
+            found = None  # somebody else's: nobody can say what was answered
+        elif call == tx.number:
             if tag != tx.tag:
                 raise Refused("CALLER")
             return decode(answer)
-        if call > tx.number:
+        elif call > tx.number:
             raise Refused("STALE")
     most = 4 if found is None else 8 if tx.number % 64 == 0 else 0
     if most:

@@ -18,6 +18,7 @@ from surefoot.brokers.sqlite.pieces import (
     recall,
     remember,
 )
+from surefoot.brokers.sqlite.spoiled import moment
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import Tx
 from surefoot.core.codec import encode_json
@@ -79,7 +80,7 @@ def tick(tx: Tx, verb: Tick) -> TickWord:
 def _fire(tx: Tx, verb: Tick, limit: int | None) -> TickWord:
     queue, latest_ms = verb.queue, tx.now_ms + _AHEAD_MS
     cron = dict(tx.rows(_CRON, queue=queue, last=f"tick:{verb.name}", paused=f"cron_paused:{verb.name}"))
-    last_ms = cron.get(f"tick:{verb.name}")
+    last_ms = moment(cron.get(f"tick:{verb.name}"))
     if last_ms is not None and verb.tick_ms <= last_ms <= latest_ms:
         return "past"
     if verb.tick_ms > latest_ms:

@@ -17,10 +17,12 @@ from surefoot.brokers.broker import (
     Find,
     Get,
     Move,
+    Orphans,
     Prune,
     Put,
     Queues,
     Refused,
+    Repair,
     Requeue,
     Settle,
     Stats,
@@ -29,6 +31,7 @@ from surefoot.brokers.broker import (
 )
 from surefoot.brokers.sqlite.claim import claim
 from surefoot.brokers.sqlite.house import beat, configure, prune
+from surefoot.brokers.sqlite.orphans import orphans, repair
 from surefoot.brokers.sqlite.put import put, tick
 from surefoot.brokers.sqlite.read import find, get, queues, stats
 from surefoot.brokers.sqlite.settle import extend, settle
@@ -51,9 +54,11 @@ VERBS: Final[Mapping[type[Any], Callable[[Tx, Any], Any]]] = MappingProxyType(
         Tick: tick,
         Beat: beat,
         Prune: prune,
+        Repair: repair,
         Get: get,
         Find: find,
         Stats: stats,
+        Orphans: orphans,
         Queues: queues,
     }
 )
@@ -81,6 +86,8 @@ def weight(call: Call) -> int:
         match verb:
             case Put(jobs=items) | Settle(transitions=items) | Extend(leases=items):
                 rows += len(items)
+            case Repair(ids=ids, keys=keys):
+                rows += len(ids) + len(keys)
             case Claim(want=want):
                 rows += want
             case Cancel(ids=ids) | Requeue(ids=ids) | Move(ids=ids) | Delete(ids=ids):

@@ -18,6 +18,7 @@ from surefoot.brokers.sqlite.pieces import (
     remember,
     traits_of,
 )
+from surefoot.brokers.sqlite.spoiled import priority
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import Tx
 
@@ -93,7 +94,7 @@ def requeue(tx: Tx, verb: Requeue) -> list[Requeued]:
         if place is None or place[2] != "dead":
             answers.append(_NOT_DEAD)
             continue
-        _, seq, _, priority, text = place
+        _, seq, _, level, text = place
         traits = traits_of(text)
         key = traits.unique if isinstance(traits.unique_until, str) else None
         holder: str | None = None if key is None else tx.value(_HOLDER, queue=queue, key=key, now=tx.now_ms)
@@ -103,7 +104,7 @@ def requeue(tx: Tx, verb: Requeue) -> list[Requeued]:
         if key is not None:
             tx.do(_END_PERIOD, queue=queue, key=key)
         tx.do(_REVIVE, seq=seq, key=key, now=tx.now_ms)
-        back.append((seq, priority))
+        back.append((seq, priority(level)))
         place[2] = "pending"
         answers.append(_REQUEUED)
     enter_last(tx, queue, back)
@@ -127,7 +128,7 @@ def move(tx: Tx, verb: Move) -> list[bool]:
     else:
         tx.many(_DUE_SET, [(place[1], tx.now_ms) for place in waiting.values()])
         coming = [waiting[id] for id in dict.fromkeys(verb.ids) if id in waiting and waiting[id][2] != "pending"]
-        enter_last(tx, queue, [(place[1], place[3]) for place in coming])
+        enter_last(tx, queue, [(place[1], priority(place[3])) for place in coming])
     if first_due(tx, queue) != head:
         tx.wake(queue)
     answers = [id in waiting for id in verb.ids]

@@ -63,7 +63,7 @@ local function recover()
     add_error(id, '{"kind":"crash","attempt":' .. text(counts.runs) .. ',"caller":' .. cjson.encode(caller or '-')
       .. (since and ',"started_ms":' .. since or '') .. ',"ended_ms":' .. stamp .. '}')
     jobs[2 * i - 1] = id
-    jobs[2 * i] = rank or ranks({id, priority_of(traits_of(id))})[1]
+    jobs[2 * i] = sound(rank) or ranks({id, priority_of(traits_of(id))})[1]
   end
   lease(jobs)
   local mine = {}
@@ -98,24 +98,36 @@ local function promote()
   each(due, function(...) redis.call('ZREM', KEYS.scheduled, ...) end)
 end
 
+-- Whether a member of `parking` is a parked job's; a record that cannot be read does not deny it.
+local function stands(id, member)
+  local record = id and redis.call('HGET', KEYS.parked, id)
+  return record and (string.match(record, '^%d+ (.*)$') or member) == member
+end
+
 -- 3. What is parked for something that this worker has, before all that is pending.
 local function serve_parked(reason)
   local room, jobs = want - #ids, {}
   if room <= 0 then
     return
   end
-  local members = redis.call('ZRANGEBYLEX', KEYS.parking, '[' .. reason .. '\31', '(' .. reason .. '\32', 'LIMIT', 0, room)
-  for i, member in ipairs(members) do
+  local listed = redis.call('ZRANGEBYLEX', KEYS.parking, '[' .. reason .. '\31', '(' .. reason .. '\32', 'LIMIT', 0, room)
+  local members, stale = {}, {}
+  for _, member in ipairs(listed) do
     local rank, id = string.match(member, '^[^\31]*\31(%d+)\31(.*)$')
-    jobs[2 * i - 1], jobs[2 * i] = id, text(rank - 9007199254740992)
+    if stands(id, member) then
+      members[#members + 1] = member
+      jobs[#jobs + 1], jobs[#jobs + 2] = id, text(rank - 9007199254740992)
+    else
+      stale[#stale + 1] = member
+    end
   end
   for i, id in ipairs(lease(jobs)) do
     redis.call('ZREM', KEYS.parking, members[i])
-    local record = redis.call('HGET', KEYS.parked, id)
-    if record and string.match(record, '^%d+ (.*)$') == members[i] then -- it may be parked again, for something else
+    if stands(id, members[i]) then -- it may be parked again, for something else
       redis.call('HDEL', KEYS.parked, id)
     end
   end
+  each(stale, function(...) redis.call('ZREM', KEYS.parking, ...) end)
 end
 
 -- 4. What is pending, by rank.

@@ -18,6 +18,13 @@ local function drop_dead(ids)
   return #ids
 end
 
+-- A number that somebody else spoiled begins anew.
+local function count_on(total, many)
+  if many > 0 and type(redis.pcall('HINCRBY', KEYS.meta, total, text(many))) == 'table' then
+    redis.call('HSET', KEYS.meta, total, text(many))
+  end
+end
+
 local gone = 0
 local beyond = dead_max >= 0 and redis.call('ZCARD', KEYS.dead) - dead_max or 0
 if beyond > 0 then
@@ -28,30 +35,28 @@ if dead_age >= 0 then
   gone = gone + drop_dead(redis.call('ZRANGEBYSCORE', KEYS.dead, '-inf', before, 'LIMIT', 0, limit - gone))
 end
 local forgotten = forget_over(limit - gone)
-if gone > 0 then
-  redis.call('HINCRBY', KEYS.meta, 'total:pruned', text(gone))
-end
-if forgotten > 0 then
-  redis.call('HINCRBY', KEYS.meta, 'total:forgotten', text(forgotten))
-end
+count_on('total:pruned', gone)
+count_on('total:forgotten', forgotten)
 gone = gone + forgotten
 drop_periods(limit)
 
 local workers = redis.call('HGETALL', KEYS.workers)
 for i = 1, #workers, 2 do
-  if tonumber(string.match(workers[i + 1], '^%d+')) < now - 600000 then
+  local seen = tonumber(string.match(workers[i + 1], '^%d+') or 0)
+  if seen < now - 600000 or seen == math.huge then
     redis.call('HDEL', KEYS.workers, workers[i])
   end
 end
 
 -- Jobs parked for a task that nobody has known for too long. The next prune goes on where this one stops.
-local cursor, looked, unknown = redis.call('HGET', KEYS.meta, 'prune_at') or '0', 0, {}
+local stopped = redis.call('HGET', KEYS.meta, 'prune_at') or ''
+local cursor, looked, unknown = #stopped < 20 and string.match(stopped, '^%d+$') or '0', 0, {}
 repeat
   local page = redis.call('HSCAN', KEYS.parked, cursor, 'COUNT', 100)
   local full = false
   for i = 1, #page[2], 2 do
     local id, since, reason = page[2][i], string.match(page[2][i + 1], '^(%d+) ([^\31]*)')
-    if tonumber(since) < now - tonumber(ARGV.unknown_ms) and string.sub(reason, 1, 5) == 'task:' then
+    if since and tonumber(since) < now - tonumber(ARGV.unknown_ms) and string.sub(reason, 1, 5) == 'task:' then
       full = gone + #unknown >= limit
       if full then
         break

@@ -12,7 +12,7 @@ if answer then
 end
 local limit = tonumber(ARGV.max_length)
 if limit < 0 then
-  limit = tonumber(house[5] or -1)
+  limit = tonumber(house[5] or -1) or -1
 end
 local verdicts, refused = store($REST, tonumber(ARGV.many), limit, tonumber(ARGV.keep_ms))
 if refused then

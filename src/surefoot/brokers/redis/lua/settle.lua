@@ -45,22 +45,22 @@ local function finish(id, state, keep_ms, record, counter, said, about)
     keep(id, state, keep_ms, '0', text(runs), '-', said)
   else
     local caller, since = string.match(record, '^(%S+)%.%d+ %S+ (%d+)$')
-    keep(id, state, keep_ms, since, text(runs + 1), caller, said)
+    keep(id, state, keep_ms, since or '0', text(runs + 1), caller or '-', said)
   end
 end
 
 local function wait(id, to, when, rank, about)
   if to == 'parked' then
-    park(id, when, rank)
+    park(id, when, rank, priority_of(about))
     wakes = true -- somebody else may know the task
-  elseif to == 'pending' then
+  elseif to == 'pending' and rank then
     redis.call('ZADD', KEYS.pending, rank, id) -- handed back, to its old place
     wakes = true
   else
     if to == 'retry' then
       tell('retried')
     end
-    if tonumber(when) > 0 then
+    if to ~= 'pending' and tonumber(when) > 0 then
       redis.call('ZADD', KEYS.scheduled, text(now + when), id)
     else
       enter({id, priority_of(about)})
@@ -96,7 +96,7 @@ local function apply(id, at, record)
     if ends then
       finish(id, to, keep_ms, record, counter, said, about)
     else
-      wait(id, to, when, string.match(record, '^%S+ (%S+)'), about)
+      wait(id, to, when, sound(string.match(record, '^%S+ (%S+)')), about)
     end
   end
   return verdict
@@ -131,7 +131,10 @@ for i, id in ipairs(ids) do
     verdicts[i] = apply(id, starts[i], record)
     if effects > 0 and verdicts[i] == 'applied' then
       leave_leases()
-      store(starts[i] + 9, effects, -1, 300000)
+      local _, refused = store(starts[i] + 9, effects, -1, 300000)
+      if refused then
+        return refused
+      end
       rare = true
     end
   end

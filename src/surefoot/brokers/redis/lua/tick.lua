@@ -20,7 +20,7 @@ elseif tick > latest then
 elseif cron[2] then
   said = 'paused'
 else
-  local verdicts, refused = store($REST, 1, tonumber(house[5] or -1), tonumber(ARGV.keep_ms))
+  local verdicts, refused = store($REST, 1, tonumber(house[5] or -1) or -1, tonumber(ARGV.keep_ms))
   if refused then
     return refused
   end

@@ -1,6 +1,7 @@
 -- prune: forget what is over, in bounded bites.
 -- :queue   text     namespace:queue
 -- :before  integer  ms, or minutes for history: what is older goes
+-- :now     integer  ms, the store's time
 -- :most    integer  rows at most
 -- returns: rows as each statement says
 -- keeps: a dead letter goes only where a worker gave a count or an age
@@ -22,6 +23,11 @@ DELETE FROM worker WHERE queue = :queue AND caller IN (
 
 -- name: drop_minutes
 DELETE FROM minute WHERE queue = :queue AND minute >= 0 AND minute < :before;
+
+-- name: mend
+-- A moment that is no number, but text or a blob, comes behind all numbers: what somebody else wrote there is now.
+UPDATE job SET at = :now WHERE seq IN (SELECT seq FROM job INDEXED BY job_at WHERE queue = :queue
+    AND state IN ('scheduled', 'parked', 'processing', 'dead', 'completed', 'cancelled', 'expired') AND at >= '');
 
 -- name: unknown
 -- `task:` is the range up to `task;`.

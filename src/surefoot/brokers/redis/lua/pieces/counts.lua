@@ -1,8 +1,13 @@
--- counts: how the runs of a job ended. What a newer release wrote behind the words that we know stays there.
+-- counts: how the runs of a job ended. What a newer release wrote behind the words that we know stays there; a record
+-- that somebody else spoiled counts as none.
 -- KEYS.counts  hash  id -> `runs failures crashes interruptions snoozes[ due set]`
 local function counts_of(record)
+  record = record or '0 0 0 0 0'
   local runs, failures, crashes, interruptions, snoozes, rest =
-    string.match(record or '0 0 0 0 0', '^(%d+) (%d+) (%d+) (%d+) (%d+)(.*)$')
+    string.match(record, '^(%d+) (%d+) (%d+) (%d+) (%d+)(.*)$')
+  if not runs or #(runs .. failures .. crashes .. interruptions .. snoozes) > 50 then
+    return {runs = 0, failures = 0, crashes = 0, interruptions = 0, snoozes = 0}, ''
+  end
   return {runs = runs, failures = failures, crashes = crashes, interruptions = interruptions, snoozes = snoozes}, rest
 end
 

@@ -4,7 +4,7 @@
 -- uses: time
 local house = redis.call('HMGET', KEYS.meta, 'layout', 'paused', 'watch', 'pruned', 'max_length', 'epoch',
   'call:$VERB:' .. ARGV.caller)
-local layout, paused, watch, pruned, epoch = house[1], house[2], house[3], tonumber(house[4] or 0), house[6]
+local layout, paused, watch, pruned, epoch = house[1], house[2], house[3], tonumber(house[4] or 0) or 0, house[6]
 if layout and layout ~= '$LAYOUT' then
   return redis.error_reply('LAYOUT ' .. layout)
 end

@@ -26,7 +26,7 @@ local function lease(jobs)
       bury(id, 'body_lost', '', about)
       orphans[#orphans + 1] = id
     elseif reason then
-      park(id, reason, rank)
+      park(id, reason, rank, priority_of(about))
     else
       if about.unique_until == 'start' then
         release(id, about)

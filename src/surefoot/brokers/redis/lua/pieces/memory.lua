@@ -11,12 +11,13 @@ local answer
 local number = tonumber(ARGV.call)
 if house[7] then
   local last, tag, start = string.match(house[7], '^(%d+) %d+ (%S+)\n()')
-  if tonumber(last) == number then
+  last = tonumber(last) or -1
+  if last == number then
     if tag ~= ARGV.tag then
       return redis.error_reply('CALLER two senders use the caller ' .. ARGV.caller)
     end
     answer = string.sub(house[7], start)
-  elseif tonumber(last) > number then
+  elseif last > number then
     return redis.error_reply('STALE a later call of ' .. ARGV.caller .. ' was answered before')
   end
 end

@@ -83,12 +83,7 @@ local function accept(batch, at)
   end
 end
 
--- The first write grows: a full server refuses the whole call here, before anything changed.
-local function write(batch, keep_ms)
-  local refused = redis.pcall('HSET', KEYS.jobs, unpack(batch.bodies))
-  if type(refused) == 'table' and refused.err then
-    return refused
-  end
+local function place(batch, keep_ms)
   each(batch.traits, function(...) redis.call('HSET', KEYS.traits, ...) end)
   each(batch.holders, function(...) redis.call('HSET', KEYS.unique, ...) end)
   each(batch.periods, function(...) redis.call('ZADD', KEYS.unique_until, ...) end)
@@ -107,6 +102,27 @@ local function write(batch, keep_ms)
   end
   ended(batch.replaced)
   count({enqueued = #batch.bodies / 2, cancelled = #batch.replaced > 0 and #batch.replaced or nil})
+end
+
+-- The first write grows: a full server refuses the whole call here, before anything changed. A key of the wrong type is
+-- met later: then the jobs go again, so that nobody believes them stored.
+local function write(batch, keep_ms)
+  local refused = redis.pcall('HSET', KEYS.jobs, unpack(batch.bodies))
+  if type(refused) == 'table' and refused.err then
+    return refused
+  end
+  local placed, met = pcall(place, batch, keep_ms)
+  if placed then
+    return nil
+  end
+  for i = 1, #batch.bodies, 2 do
+    local id = batch.bodies[i]
+    redis.pcall('ZREM', KEYS.pending, id)
+    redis.pcall('ZREM', KEYS.scheduled, id)
+    redis.pcall('HDEL', KEYS.traits, id)
+    redis.call('HDEL', KEYS.jobs, id)
+  end
+  return type(met) == 'table' and met or redis.error_reply(met)
 end
 
 -- The verdicts of `many` jobs from ARGV[first] on, or nil and an error. `limit`: the most that may wait, -1 for any.
