@@ -31,7 +31,7 @@ endif
 test: lint types ## everything a change must pass: lint, types, the whole suite
 	$(BIN)/pytest -n auto
 
-check: .venv/.stamp ## the inner loop, about 20 seconds: format, lint, types, the fast tests
+check: .venv/.stamp ## the inner loop, about a minute: format, lint, types, the fast tests
 	$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
 	$(call quiet,$(BIN)/mypy)
 	$(call quiet,$(BIN)/pyright)
