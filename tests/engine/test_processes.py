@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,24 @@ async def test_W13_a_death_is_the_crash_of_one_job_and_the_lane_repairs_itself(h
         assert [await soon(job.result()) for job in good] == [2 * number for number in range(80)]
         for job in good:
             assert (await known(job)).crashes == 0
+
+
+async def test_W13_a_child_that_dies_before_its_job_has_begun_costs_nothing() -> None:
+    async with serving(jobs, process_pool=1):
+        child = (await soon((await killable.who.enqueue()).result()))["pid"]
+        os.kill(child, signal.SIGSTOP)
+        job = await killable.twice_later.enqueue(3)
+        other = await killable.twice_later.enqueue(4)
+
+        async def given() -> None:
+            while (await known(job)).state != "processing":
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)  # it is on its way to the child, which cannot take it
+
+        await soon(given())
+        os.kill(child, signal.SIGKILL)
+        assert await soon(job.result()) == 6 and await soon(other.result()) == 8
+        assert ((await known(job)).crashes, (await known(other)).crashes) == (0, 0)
 
 
 async def test_W13_at_its_timeout_a_job_is_killed_with_all_it_started(tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ from surefoot.execution.middleware import in_words, raised, returned
 
 STOPS: Final[tuple[Stop | None, ...]] = (None, "timeout", "cancel", "drain", "lost")
 """What the first byte of the page says; the second says whether the worker drains."""
+BEGUN: Final = 2
+"""The byte of the page that the child sets when the handler of its job begins."""
 _NOTE_EVERY_S: Final = 0.1
 
 
@@ -100,6 +102,10 @@ class Host:
     def stopping(self) -> bool:
         """Whether the worker drains."""
         return self._page[1] != 0
+
+    def begins(self) -> None:
+        """From here on a death is held against the job."""
+        self._page[BEGUN] = 1
 
     @property
     def asked(self) -> Stop | None:
@@ -183,6 +189,7 @@ class Child:
         run = Run(work.leased, envelope, spec, arguments, work.attempt, work.timeout_ms)
         running = ChildRunning(run, work.queue, self._host)
         running.begin()
+        self._host.begins()
         outcome = contextvars.copy_context().run(self._outcome, running)
         if type(outcome) is Returned and work.keep:
             return outcome, spec.signature.encode_result(outcome.value)

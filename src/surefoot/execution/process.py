@@ -16,7 +16,7 @@ import msgspec
 
 from surefoot import clock
 from surefoot.core.outcome import Outcome
-from surefoot.execution.child import STOPS
+from surefoot.execution.child import BEGUN, STOPS
 from surefoot.execution.context import Running, Stop
 from surefoot.execution.frames import Begin, Frames, FromChild, Work, frame
 from surefoot.execution.kin import kill, kill_group
@@ -35,8 +35,8 @@ _PROGRAM: Final = (
 class Lane(Protocol):
     """Who hears what children say, and of their deaths."""
 
-    def heard(self, child: "Process", record: FromChild) -> None:
-        """One record; ValueError if it comes out of turn."""
+    def heard(self, child: "Process", record: FromChild) -> bool:
+        """One record; False if it comes out of turn, or cannot be understood."""
         ...
 
     def died(self, child: "Process", status: int) -> None:
@@ -45,19 +45,23 @@ class Lane(Protocol):
 
 
 class Process:
-    """One child: its pipe ends, its page, and the job in its hands."""
+    """One child: its pipe ends, its page, and the job in its hands.
+
+    `begun`, after its death: whether the handler of that job had begun.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, lane: Lane) -> None:
         self._loop = loop
         self._lane = lane
         self._frames = Frames()
         self._unsent = bytearray()
-        self.state: Literal["starting", "idle", "busy", "leaving", "gone"] = "starting"
+        self.state: Literal["starting", "idle", "busy", "leaving", "dying", "gone"] = "starting"
         self.running: Running | None = None
         self.future: asyncio.Future[Outcome] | None = None
         self.ready = False
         self.jobs = 0
         self.killed = False
+        self.begun = False
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._socket = ours
@@ -89,6 +93,21 @@ class Process:
     def ask(self, why: Stop | None, *, stopping: bool) -> None:
         """Write what this worker wants of the run into the page."""
         self._page[0:2] = bytes((STOPS.index(why), stopping))
+
+    def give(self, work: Work, running: Running, future: "asyncio.Future[Outcome] | None", *, stopping: bool) -> None:
+        """One job, for an idle child."""
+        self.state, self.running, self.future = "busy", running, future
+        self._page[BEGUN] = 0
+        self.ask(None, stopping=stopping)
+        self.say(work)
+
+    def taken(self) -> tuple[Running, "asyncio.Future[Outcome] | None"] | None:
+        """The job that it has, which it has no more; it is idle now unless it goes."""
+        running, future = self.running, self.future
+        self.running = self.future = None
+        if self.state == "busy":
+            self.state = "idle"
+        return None if running is None else (running, future)
 
     def kill(self) -> None:
         """Kill it and all it started. Its death is told of later."""
@@ -128,22 +147,23 @@ class Process:
 
     def _readable(self) -> None:
         """Hear all that the socket has. One that closes its end, or says what we do not know, is of no more use."""
+        records: list[FromChild] = []
+        useless = False
         try:
-            while True:
-                data = self._socket.recv(_READ)
-                if not data:
-                    break
+            while data := self._socket.recv(_READ):
                 for record in self._frames.feed(data):
-                    self._lane.heard(self, record)
-                if len(data) < _READ:
-                    return
+                    records.append(record)
+            useless = True
         except BlockingIOError:
-            return
-        except (OSError, ValueError, KeyError, msgspec.MsgspecError):
             pass
-        self._loop.remove_reader(self._socket)
-        if self.state not in ("leaving", "gone"):
-            clock.call_later(self._loop, _EOF_S, self.kill)  # most likely it is dying: then we shall hear of what
+        except (OSError, ValueError, msgspec.MsgspecError):
+            useless = True
+        for record in records:
+            useless = not self._lane.heard(self, record) or useless
+        if useless:
+            self._loop.remove_reader(self._socket)
+            if self.state not in ("leaving", "dying"):
+                clock.call_later(self._loop, _EOF_S, self.kill)  # most likely it is dying: then we shall hear of what
 
     def _wait(self) -> None:
         """A thread: tell of its death, but leave the number taken until its group is killed."""
@@ -154,7 +174,9 @@ class Process:
 
     def _died(self) -> None:
         kill_group(self.pid)  # what it left behind; before its number is free for others
+        self.state = "dying"
         self._readable()  # what it said last
+        self.begun = self._page[BEGUN] != 0
         self.state = "gone"
         status = self._popen.wait()
         self._loop.remove_reader(self._socket)

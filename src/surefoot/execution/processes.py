@@ -27,6 +27,8 @@ log: Final = logging.getLogger("surefoot.worker")
 CANCEL_S: Final = 5.0
 """How long a job that was asked to cancel may go on before its process is killed."""
 _BACKOFF_S: Final = (0.1, 4.0)
+_MOST_TRIES: Final = 3
+"""So often a job may meet a child that dies before it has begun; then it is held against the job."""
 _PREPARED: Final = ("sys_path", "sys_argv", "dir", "orig_dir", "init_main_from_name", "init_main_from_path")
 
 
@@ -143,8 +145,8 @@ class ProcessLane:
 
     # --- what children say ---
 
-    def heard(self, child: Process, record: FromChild) -> None:
-        """One record from a child."""
+    def heard(self, child: Process, record: FromChild) -> bool:
+        """One record from a child; False if it comes out of turn, or cannot be understood."""
         running = child.running
         match record:
             case Ready(error=None):
@@ -162,25 +164,41 @@ class ProcessLane:
                 running.deadline = deadline
                 self._host.deadline_moved(running)
             case Ended() if running is not None:
-                outcome = outcome_of(record)
+                try:
+                    outcome = outcome_of(record)
+                except (KeyError, msgspec.MsgspecError):
+                    return False
                 child.jobs += 1
                 self._release(child, Lost() if running.stop == "lost" else outcome)
                 self._recycle(child)
                 self._deal()
             case _:
-                raise ValueError(f"{type(record).__name__} out of turn")
+                return False
+        return True
 
     def died(self, child: Process, status: int) -> None:
         """A child has ended, for whatever reason."""
         self.children.remove(child)
         running = child.running
-        if running is not None:
+        if running is None:
+            if not child.ready and not self._closing:
+                self._not_started(None, cause_of_death(status))
+        elif child.begun or running.stop is not None or running.work == _MOST_TRIES:
             self._release(child, _outcome(running, cause_of_death(status, killed=child.killed), child.pid))
-        elif not child.ready and not self._closing:
-            self._not_started(None, cause_of_death(status))
+        else:
+            self._again_elsewhere(child)
         if not self.children:
             self._empty.set()
         self._deal()
+
+    def _again_elsewhere(self, child: Process) -> None:
+        """The job of a child that died before it had begun: nothing is held against it, unless that goes on."""
+        item = child.taken()
+        assert item is not None
+        running, _ = item
+        running.work = (running.work or 0) + 1
+        running.started, running.deadline = 0.0, None
+        self._waiting.appendleft(item)
 
     # --- dealing ---
 
@@ -198,24 +216,19 @@ class ProcessLane:
 
     def _give(self, child: Process, running: Running, future: "asyncio.Future[Outcome] | None") -> None:
         run = running.run
-        child.state, child.running, child.future = "busy", running, future
-        child.ask(None, stopping=self._host.stopping)
         if future is None:
             running.begin()
             self._began(running)
         now = clock.monotonic()
-        child.say(Work(
-            running.queue, run.leased, run.attempt, run.timeout_ms, self._host.ms_at(now) - round(now * 1000),
-            keep=True,
-        ))  # fmt: skip
+        ahead_ms = self._host.ms_at(now) - round(now * 1000)
+        work = Work(running.queue, run.leased, run.attempt, run.timeout_ms, ahead_ms, keep=True)
+        child.give(work, running, future, stopping=self._host.stopping)
 
     def _release(self, child: Process, outcome: Outcome) -> None:
         """A child's job is over."""
-        running, future = child.running, child.future
-        child.running = child.future = None
-        if child.state == "busy":
-            child.state = "idle"
-        assert running is not None
+        item = child.taken()
+        assert item is not None
+        running, future = item
         if future is None:
             self._done(running, outcome)
         elif not future.done():
