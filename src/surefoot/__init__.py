@@ -3,6 +3,7 @@
 The public names, imported at their first touch: what only enqueues never loads the worker.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -86,6 +87,8 @@ _HOMES = {
     "execution.context": "JobContext current_job in_job",
     "worker": "CallNext Middleware Worker",
 }
+logging.getLogger("surefoot").addHandler(logging.NullHandler())  # a library says nothing where nobody listens
+
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [

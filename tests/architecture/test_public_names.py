@@ -52,6 +52,12 @@ def test_every_public_name_is_there_and_has_a_docstring() -> None:
     assert not silent, f"say in a docstring what each of these is: {silent}"
 
 
+def test_a_library_says_nothing_where_nobody_listens(tmp_path: Path) -> None:
+    code = "import logging, surefoot; logging.getLogger('surefoot.worker').warning('unheard')"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stderr == ""
+
+
 def test_the_version_is_told() -> None:
     assert surefoot.__version__[0].isdigit()
 

@@ -37,7 +37,7 @@ def test_W13_children_die_with_a_killed_worker_and_their_jobs_run_elsewhere(
     eventually("all died", lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
 
 
-@pytest.mark.parametrize("most", [60, pytest.param(3_000, marks=pytest.mark.faults_full)])
+@pytest.mark.parametrize("most", [60, pytest.param(3_000, marks=[pytest.mark.faults_full, pytest.mark.timeout(7_200)])])
 def test_W13_many_deaths_concern_one_job_each_and_leave_nothing_stuck(
     fleet: Fleet, dice: random.Random, most: int
 ) -> None:
