@@ -1,9 +1,12 @@
-"""orphans and repair: a job whose body is gone. What else can break differs by store: see redis_only and sqlite_only."""
+"""orphans and repair: a job whose body is gone. What else can break differs by store: redis_only and sqlite_only."""
 
 from __future__ import annotations
 
+import asyncio
+
+import anyio
 import pytest
-from tests.conformance.stores import LEASE_MS, QUEUE, Hand, Store, ids, new
+from tests.conformance.stores import LEASE_MS, MODEL, QUEUE, Hand, Store, ids, new
 
 from surefoot.brokers.answers import Damage, RepairWord
 from surefoot.brokers.broker import Orphans, Repair, Requeue
@@ -18,7 +21,10 @@ def search(hand: Hand) -> Damage:
     while True:
         page = hand.say(Orphans(hand.queue, cursor))
         found = Damage(
-            found.lost + page.lost, found.strays + page.strays, found.keys + page.keys, looked=found.looked + page.looked
+            found.lost + page.lost,
+            found.strays + page.strays,
+            found.keys + page.keys,
+            looked=found.looked + page.looked,
         )
         cursor = page.cursor
         if cursor is None:
@@ -94,6 +100,19 @@ def test_R15_a_job_that_is_over_stays_what_it_is_with_an_empty_body(damaged_stor
     if state == "dead":
         assert record.reason == "exhausted"
         assert hand.say(Requeue(QUEUE, ("a",)))[0].word == "requeued"
+
+
+async def test_R15_whoever_waits_for_a_job_is_told_that_its_body_is_lost(damaged_store: Store) -> None:
+    if damaged_store.kind is MODEL:
+        pytest.skip("nobody can wait for the model")
+    hand = damaged_store.hand()
+    hand.put(new("a"))
+    damaged_store.lose_body("a")
+    with anyio.fail_after(10):
+        told = asyncio.create_task(damaged_store.broker.ended(QUEUE, "a", 100))
+        await asyncio.sleep(0)
+        assert repair(hand, "a") == ["buried"]
+        await told
 
 
 def test_a_repair_of_one_id_named_twice_answers_for_each(damaged_store: Store) -> None:

@@ -92,7 +92,7 @@ def test_a_server_that_is_not_running_is_one_sentence_and_exit_4(line: str, shop
         assert (ran.code, ran.out) == (4, "")
         assert ran.err == (
             "surefoot: cannot reach redis://:***@127.0.0.1:1/0 (connection refused); nothing was done. "
-            "Is the server running?\n"
+            "Is the server running? Try `surefoot doctor`.\n"
         )
 
 

@@ -213,7 +213,7 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(temporary: Path, modu
         (
             f"redis://:{PASSWORD}@127.0.0.1:1/0",
             "cannot reach redis://:***@127.0.0.1:1/0?namespace=demo-X (connection refused); nothing was done. "
-            "Is the server running?",
+            "Is the server running? Try `surefoot doctor`.",
         ),
         (
             f"redis//:{PASSWORD}@cache",

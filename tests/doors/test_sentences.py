@@ -164,7 +164,7 @@ TABLE: list[tuple[Callable[[Stage], object], type[Exception], str]] = [
         nobody_listens,
         errors.StoreUnavailable,
         "cannot reach redis://127.0.0.1:PORT/0?timeout=0.3 (connection refused); the job was not accepted. "
-        "Is the server running?",
+        "Is the server running? Try `surefoot doctor`.",
     ),
     (
         lambda stage: stage.welcome.enqueue_sync(42),
@@ -331,8 +331,8 @@ AWAY = f"cannot reach redis://{HOST}:PORT/0 (connection refused)"
         ("stats foreign:mail", 4, TABLE[2][2]),
         ("stats --url redis//cache:6379", 4, TABLE[1][2]),
         ("stats --url postgres://ann:secret@db/jobs", 4, TABLE[2][2]),
-        ("stats lost:mail", 4, f"{AWAY}; nothing was done. Is the server running?"),
-        ("enqueue welcome -A lost:mail", 4, f"{AWAY}; nothing was done. Is the server running?"),
+        ("stats lost:mail", 4, f"{AWAY}; nothing was done. Is the server running? Try `surefoot doctor`."),
+        ("enqueue welcome -A lost:mail", 4, f"{AWAY}; nothing was done. Is the server running? Try `surefoot doctor`."),
         (f"stats --url redis://ann:secret@{HOST}:1/0", 4, f"cannot reach redis://ann:***@{HOST}:PORT/0 ("),
     ],
 )

@@ -11,6 +11,7 @@ from surefoot.cli.cancel import cancel
 from surefoot.cli.completion import ASKED, completion, offer_names
 from surefoot.cli.cron import cron
 from surefoot.cli.dead import dead
+from surefoot.cli.doctor import doctor
 from surefoot.cli.enqueue import enqueue
 from surefoot.cli.exits import INTERRUPTED, USAGE
 from surefoot.cli.faults import fault_of
@@ -101,6 +102,7 @@ for _command in (
     workers,
     init,
     completion,
+    doctor,
 ):
     commands.add_command(_command)
 

@@ -24,9 +24,11 @@ from surefoot.brokers.broker import (
     Find,
     Get,
     Move,
+    Orphans,
     Prune,
     Put,
     Queues,
+    Repair,
     Requeue,
     Settle,
     Stats,
@@ -144,6 +146,29 @@ def prune(hand: Hand) -> None:
     assert hand.say(Prune(QUEUE, dead_max=0, dead_age_ms=0, unknown_ms=1)) == 3
 
 
+def broken(hand: Hand) -> tuple[str, str]:
+    """A job without a body, and one that stands in no place."""
+    hand.put(new("a", unique=Unique(KEY)), new("b"))
+    hand.store.lose_body("a")
+    hand.store.server.say("ZREM", f"{{{QUEUE}}}:pending", "b")
+    return "a", "b"
+
+
+def repair(hand: Hand) -> None:
+    assert hand.say(Repair(QUEUE, broken(hand), (KEY,))) == ["buried", "returned", "sound"]
+
+
+def orphans(hand: Hand) -> None:
+    lost_and_stray = broken(hand)
+    page = hand.say(Orphans(QUEUE))
+    found = [*page.lost, *page.strays]
+    while page.cursor is not None:
+        page = hand.say(Orphans(QUEUE, page.cursor))
+        found += [*page.lost, *page.strays]
+    assert sorted(found) == sorted(lost_and_stray)
+    hand.say(Repair(QUEUE, lost_and_stray))
+
+
 def get(hand: Hand) -> None:
     hand.put(new("a"), new("b"))
     records = hand.say(Get(QUEUE, ("b", "nobody"), behind=True))
@@ -170,7 +195,7 @@ def queues(hand: Hand) -> None:
 ACTS: dict[type[Verb[Any]], Callable[[Hand], None]] = {
     Put: put, Claim: claim, Settle: settle, Extend: extend, Cancel: cancel, Requeue: requeue, Move: move, Amend: amend,
     Delete: delete, Tick: tick, Configure: configure, Beat: beat, Prune: prune, Get: get, Find: find, Stats: stats,
-    Queues: queues,
+    Queues: queues, Repair: repair, Orphans: orphans,
 }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from tests.conformance.stores import QUEUE, REDIS, Hand, Store, ids, new
 from tests.conformance.test_verbs_repair import repair, search
 from tests.servers import why_not
 
-from surefoot.brokers.broker import Requeue
+from surefoot.brokers.broker import Orphans, Requeue
+from surefoot.brokers.redis.orphans import orphans
 from surefoot.core.job import After, Unique
 from surefoot.core.transition import Bury, Finish
 
@@ -37,6 +38,36 @@ def test_R15_a_body_that_stands_nowhere_is_pending_again_at_its_priority(store: 
     assert sorted(search(hand).strays) == ["high", "later", "low"]
     assert repair(hand, "low", "later", "high", "stays") == ["returned", "returned", "returned", "sound"]
     assert ids(hand.claim()) == ["high", "stays", "later", "low"]
+
+
+def test_a_body_named_twice_is_pending_once(store: Store) -> None:
+    hand = store.hand()
+    hand.put(new("a"))
+    store.server.say("ZREM", key("pending"), "a")
+    store.server.say("DEL", key("wake"))
+    assert repair(hand, "a", "a") == ["returned", "sound"]
+    assert store.server.say("LLEN", key("wake")) == 1  # somebody is to look
+    assert repair(hand, "a") == ["sound"]
+
+
+def test_R15_a_job_that_moves_while_it_is_looked_at_is_not_broken() -> None:
+    steps = orphans(Orphans(QUEUE, "pending 0"), None)
+    assert [command[0] for command in next(steps)] == ["HGET", "ZSCAN"]
+    looked = steps.send([b"1", [b"0", [b"gone", b"64", b"lost", b"128"]]])
+    assert [command[0] for command in looked[1:]] == ["ZMSCORE"] * 5 + ["HMGET", "HEXISTS", "HEXISTS", "TIME"]
+    nowhere, at = [None, None], [b"1800000000", b"0"]
+    pending = [None, b"128"]
+    # `gone` was finished and forgotten after its place was read and before its body was.
+    steps.send([b"1", nowhere, [b"64", b"128"], nowhere, nowhere, nowhere, nowhere, 0, 0, at])
+    steps.send([b"1", nowhere, pending, nowhere, nowhere, nowhere, nowhere, 0, 0, at])
+    replies = [b"1", [None], [b"128"], [None], [None], [None], [None], 0, at]
+    found = None
+    while found is None:
+        try:
+            steps.send(replies)
+        except StopIteration as end:
+            found = end.value
+    assert (found.lost, found.strays) == (("lost",), ())
 
 
 def test_R15_a_lost_lease_is_pending_again_and_its_worker_is_fenced(store: Store) -> None:
@@ -87,8 +118,8 @@ def test_R15_all_bodies_gone_is_all_jobs_dead_and_none_dropped(store: Store) -> 
 
 def test_R15_a_key_whose_holder_is_gone_or_over_is_free(store: Store) -> None:
     hand = store.hand()
-    hand.put(new("holds", unique=Unique("welcome held")), new("period", unique=Unique("welcome day", 86_400_000)))
     hand.kill("dead")
+    hand.put(new("holds", unique=Unique("welcome held")), new("period", unique=Unique("welcome day", 86_400_000)))
     store.server.say("HSET", key("unique"), "welcome gone", "nobody", "welcome over", "dead")
     hand.cancel("period", keep_ms=0)
     keys = ("welcome held", "welcome gone", "welcome over", "welcome day", "welcome unknown")

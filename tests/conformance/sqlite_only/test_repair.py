@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tests.conformance.stores import FILE, QUEUE, Hand, Store, envelope, ids, new
 from tests.conformance.test_verbs_repair import repair, search
+from tests.conformance.test_verbs_wake import rings, silence
 
 from surefoot.brokers.broker import Orphans
 from surefoot.core.job import Unique
@@ -51,6 +52,15 @@ def test_R15_a_body_that_names_no_job_is_pending_under_a_name_of_its_row(store: 
     assert search(hand).strays == ("body-1", "body-2")
     assert repair(hand, "body-1", "body-2", "c") == ["returned", "returned", "sound"]
     assert [leased.body for leased in hand.claim().jobs] == [envelope("c"), b"\xff no JSON", envelope("c")]
+
+
+async def test_R15_a_body_that_is_pending_again_wakes_a_worker(store: Store, tmp_path: Path) -> None:
+    hand = store.hand()
+    hand.put(new("a"))
+    change(tmp_path, "DELETE FROM job WHERE id = 'a'")
+    await silence(store.broker, 0.1)
+    assert repair(hand, "a") == ["returned"]
+    assert await rings(store.broker)
 
 
 def test_R15_a_key_of_a_job_that_is_over_is_free(store: Store, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ _WITH_BODIES: Final = 100
 """How many fields a page reads of a server that cannot leave the values out."""
 _LOOKS: Final = 5
 _PLACES: Final = ("leases", "pending", "scheduled", "dead", "kept")
-_SCANS: Final = {**dict.fromkeys(_PLACES, "ZSCAN"), "parked": "HSCAN", "jobs": "HSCAN", "unique": "HSCAN"}
+# A body in no place comes first: the next claim finds a job without one, and nobody else finds this.
+_SCANS: Final = {"jobs": "HSCAN", "unique": "HSCAN", "parked": "HSCAN", **dict.fromkeys(_PLACES, "ZSCAN")}
 _PARTS: Final = tuple(_SCANS)
 
 

@@ -3,6 +3,7 @@
 Judges nothing. Writes one word and takes it away again, to see how long a commit lasts; repairs nothing.
 """
 
+import fcntl
 import os
 import sqlite3
 import stat
@@ -22,6 +23,8 @@ from surefoot.core.errors import StoreError, StoreUnsuitable
 
 _ROUNDS: Final = 7
 _CHECK_S: Final = 10.0
+_LOCK_S: Final = 5.0
+_LOOK_S: Final = 0.05
 _STEPS: Final = 10_000
 _FAULTS_MOST: Final = 3
 _READ_SLOTS: Final = range(123, 128)
@@ -124,20 +127,22 @@ def _check(path: str, seconds: float) -> tuple[tuple[str, ...] | None, int | Non
 
 def _readers(shared: str) -> Iterator[str]:
     """The other processes that hold a read lock now, where the system tells."""
+    for kind, how, pid, first, last in _locks(shared):
+        ends = _READ_SLOTS[-1] if last == "EOF" else int(last)
+        if (kind, how) == ("POSIX", "READ") and int(first) <= _READ_SLOTS[-1] and ends >= _READ_SLOTS[0]:
+            yield f"{_name(pid)} ({pid})"
+
+
+def _locks(path: str) -> list[tuple[str, str, int, str, str]]:
+    """Kind, reading or writing, process, first and last byte of each lock that others hold on a file."""
     try:
-        inode = os.stat(shared).st_ino
+        inode = os.stat(path).st_ino
         with open(_LOCKS, encoding="ascii", errors="replace") as table:
-            lines = [line.split() for line in table]
+            lines = [words for line in table if len(words := line.split()) == 8 and words[5].endswith(f":{inode}")]
     except OSError:
-        return
-    pids: set[int] = set()
-    for words in lines:
-        if len(words) >= 8 and words[1] == "POSIX" and words[5].endswith(f":{inode}"):
-            first, last = int(words[6]), _READ_SLOTS[-1] if words[7] == "EOF" else int(words[7])
-            if words[3] == "READ" and first <= _READ_SLOTS[-1] and last >= _READ_SLOTS[0]:
-                pids.add(int(words[4]))
-    for pid in sorted(pids - {os.getpid()}):
-        yield f"{_name(pid)} ({pid})"
+        return []
+    held = {(words[1], words[3], int(words[4]), words[6], words[7]) for words in lines}
+    return sorted(lock for lock in held if lock[2] != os.getpid())
 
 
 def _name(pid: int) -> str:
@@ -148,8 +153,33 @@ def _name(pid: int) -> str:
         return "a process"
 
 
+def _stuck(lock: str) -> str | None:
+    """Why nobody can write, if one process holds the lock file all the time; a commit would wait for it for ever."""
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    until = clock.monotonic() + _LOCK_S
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return None
+            except BlockingIOError:
+                if clock.monotonic() >= until:
+                    break
+                clock.sleep_blocking(_LOOK_S)
+    finally:
+        os.close(handle)
+    who = ", ".join(sorted({f"{_name(pid)} ({pid})" for kind, _, pid, _, _ in _locks(lock) if kind == "FLOCK"}))
+    return f"{who or 'another process'} has held {lock} for {_LOCK_S:g} s: nobody can write. Wake it, or end it."
+
+
 def _commits(path: str, nonce: str) -> tuple[float | None, str | None]:
     """How long a commit lasts, and why there was none."""
+    stuck = _stuck(path + ".lock")
+    if stuck is not None:
+        return None, stuck
     shared = script("shared")
     set_word, drop_word = shared["set_word"], shared["drop_word"]
     word = {"queue": f"doctor-{nonce}", "name": "probe", "value": 1}
