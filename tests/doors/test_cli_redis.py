@@ -230,13 +230,13 @@ def test_a_password_is_used_and_never_shown(shop: Shop, locked: Server) -> None:
         ),
         (
             f"redis+sentinel://:{PASSWORD}@a,b/0",
-            "cannot use redis+sentinel://:***@a,b/0: this release knows no sentinel yet; give the URL of one server, "
-            "redis://...",
+            "cannot read the URL 'redis+sentinel://:***@a,b/0': it does not name the primary; write "
+            "redis+sentinel://host:26379/mymaster/0.",
         ),
         (
-            f"valkeys+cluster://:{PASSWORD}@a,b/0",
-            "cannot use valkeys+cluster://:***@a,b/0: this release knows no cluster yet; give the URL of one server, "
-            "valkeys://...",
+            f"valkeys+cluster://:{PASSWORD}@a,b/1",
+            "cannot read the URL 'valkeys+cluster://:***@a,b/1': a cluster has no databases; write "
+            "valkeys+cluster://... without /1.",
         ),
     ],
 )

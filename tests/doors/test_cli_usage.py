@@ -17,7 +17,8 @@ from surefoot.cli.main import commands
 from surefoot.cli.options import duration, duration_above_zero, names
 
 BUILT = set(
-    "cancel completion cron dead demo doctor enqueue explain init jobs pause resume stats version worker workers".split()
+    "cancel completion cron dead demo doctor enqueue explain init jobs pause resume stats version".split()
+    + ["worker", "workers"]
 )
 
 

@@ -225,9 +225,9 @@ def test_without_the_extra_one_sentence_says_how_to_get_it(temporary: Path, modu
             "--redis takes the URL of a server, such as redis://localhost:6379/0, not sqlite:///jobs.db.",
         ),
         (
-            "redis+cluster://a,b",
-            "cannot use redis+cluster://a,b?namespace=demo-X: this release knows no cluster yet; give the URL of one "
-            "server, redis://...",
+            "redis+cluster://a,b/1",
+            "cannot read the URL 'redis+cluster://a,b/1': a cluster has no databases; write "
+            "redis+cluster://... without /1.",
         ),
     ],
 )

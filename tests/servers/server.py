@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psutil
 from tests.servers.conversation import HOST, PATIENCE_S, Conversation, Refusal, Word
@@ -26,6 +26,9 @@ ATTEMPTS = 20
 DEFAULTS = {"bind": HOST, "daemonize": "no", "save": '""', "appendonly": "no"}
 
 
+S = TypeVar("S", bound="Server")
+
+
 class NotUp(Exception):
     """A server that did not come up; the text holds its log."""
 
@@ -39,6 +42,8 @@ class Server:
 
     Made by `start`. Ends with the process that started it, even if that is killed.
     """
+
+    _words: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, kind: str, options: Mapping[str, str], port: int, *, unix: bool) -> None:
         self.folder = folder
@@ -113,7 +118,7 @@ class Server:
         with self._log.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [self._program, self._settings],
+                [self._program, self._settings, *self._words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -136,7 +141,7 @@ class Server:
         if facts["process_id"] != str(self.pid):  # another server has our port, and ours is about to say so
             return False
         self.version = facts.get("valkey_version") or facts["redis_version"]
-        return facts["loading"] == "0"
+        return facts.get("loading", "0") == "0"  # a sentinel has nothing to load
 
     def _until(self, what: str, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + PATIENCE_S
@@ -176,6 +181,22 @@ class Server:
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    # --- replicas ---
+
+    def follow(self, primary: "Server") -> None:
+        """Become a replica; return when all that the primary has is here."""
+        primary.say("CONFIG", "SET", "repl-diskless-sync-delay", 0)
+        self.say("REPLICAOF", HOST, primary.port)
+        self._until("it follows", lambda: self.info().get("master_link_status") == "up")
+
+    def lose_primary(self) -> None:
+        """Stay a replica, of a primary that is not there."""
+        self.say("REPLICAOF", HOST, 1)
+
+    def lead(self) -> None:
+        """Become a primary with what is here."""
+        self.say("REPLICAOF", "NO", "ONE")
+
     def take_all_slots(self) -> None:
         """Become a whole cluster of one node. One by one: ranges came after Redis 6.2."""
         self.say("CLUSTER", "ADDSLOTS", *range(SLOTS))
@@ -210,9 +231,16 @@ def start(
 
     `unix`: `url` names a socket instead of the port. Raises Missing if there is no server of this kind here.
     """
+    return started(Server, folder, kind, options or {}, port=port, unix=unix)
+
+
+def started(
+    make: type[S], folder: Path, kind: str, options: Mapping[str, str], *, port: int | None = None, unix: bool = False
+) -> S:
+    """A running server of this class."""
     ports = (port,) if port is not None else random.SystemRandom().sample(PORTS, ATTEMPTS)
     for chosen in ports:
-        server = Server(folder, kind, options or {}, chosen, unix=unix)
+        server = make(folder, kind, options, chosen, unix=unix)
         try:
             server.again()
         except PortTaken:

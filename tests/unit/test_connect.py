@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from surefoot.brokers.connect import Address, connect, parse, shown
+from surefoot.brokers.redis.broker import RedisBroker
+from surefoot.brokers.redis.server import Server
 from surefoot.core.errors import ConfigError
 
 
@@ -107,6 +109,30 @@ def test_servers_are_read_too(url: str, hosts: str, path: str) -> None:
             "cannot read the URL 'unix:///run/redis.sock?db=x': 'x' is not a database; give its number, 0 on most "
             "servers.",
         ),
+        (
+            "redis+sentinel://h1,h2/0",
+            "cannot read the URL 'redis+sentinel://h1,h2/0': it does not name the primary; write "
+            "redis+sentinel://host:26379/mymaster/0.",
+        ),
+        (
+            "redis+sentinel://h1,h2/mymaster/jobs",
+            "cannot read the URL 'redis+sentinel://h1,h2/mymaster/jobs': 'jobs' is not a database; give its number, 0 "
+            "on most servers.",
+        ),
+        (
+            "redis+sentinel://h1,h2:99999/mymaster",
+            "cannot read the URL 'redis+sentinel://h1,h2:99999/mymaster': its port is not a number from 1 to 65535.",
+        ),
+        (
+            "redis+sentinel://h1/mymaster?sentinel_pasword=x",
+            "cannot read the URL 'redis+sentinel://h1/mymaster?sentinel_pasword=***': there is no option "
+            "'sentinel_pasword'; did you mean 'sentinel_password'?",
+        ),
+        (
+            "redis+cluster://h1,h2/1",
+            "cannot read the URL 'redis+cluster://h1,h2/1': a cluster has no databases; write redis+cluster://... "
+            "without /1.",
+        ),
         ("unix://", "cannot read the URL 'unix://': it names no socket; write unix:///run/redis.sock."),
         (
             "sqlite:///jobs.db?timeout=0",
@@ -143,6 +169,7 @@ def test_what_cannot_be_read_is_told_with_the_way_out(url: str, sentence: str) -
         "user:secret@cache:6379",
         "redis://cache?password=secret",
         "redis+sentinel://user:secret@h1:26379,h2:26379/mymaster/0",
+        "redis+sentinel://h1:26379,h2:26379/mymaster/0?sentinel_password=secret",
         "redis://secret@cache/0",
         "redis://cache?pasword=secret",
         "redis://:secreth/0",
@@ -191,15 +218,30 @@ def test_one_store_has_one_set_of_options(tmp_path: Path) -> None:
         connect(f"sqlite:///{tmp_path}/jobs.db?synchronous=normal")
 
 
-@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel", "valkey+sentinel", "redis+cluster"])
-def test_sentinels_and_clusters_are_refused_until_there_is_a_broker_for_them(scheme: str) -> None:
-    with pytest.raises(ConfigError) as told:
-        connect(f"{scheme}://user:secret@h1:26379,h2:26379/mymaster/0")
-    base, kind = scheme.split("+")
-    assert str(told.value) == (
-        f"cannot use {scheme}://user:***@h1:26379,h2:26379/mymaster/0: this release knows no {kind} yet; give the URL "
-        f"of one server, {base}://..."
-    )
+def server_of(url: str) -> Server:
+    broker = connect(url)
+    assert isinstance(broker, RedisBroker)
+    return broker.server
+
+
+def test_nodes_of_a_cluster_are_read() -> None:
+    server = server_of("valkeys+cluster://user:secret@h1:7000,[::1]")
+    assert [(node.host, node.port) for node in server.nodes] == [("h1", 7000), ("::1", 6379)]
+    assert (server.username, server.password, server.tls, server.sentinels) == ("user", "secret", True, ())
+
+
+def test_sentinels_and_their_primary_are_read() -> None:
+    url = "rediss+sentinel://user:a%40b@h1,[::1]:5000/my%2Fmaster/2?sentinel_username=ann&sentinel_password=c%26d"
+    server = server_of(url)
+    assert (server.primary, server.db, server.username, server.password, server.tls) == (
+        "my/master", 2, "user", "a@b", True,
+    )  # fmt: skip
+    assert [(one.host, one.port, one.username, one.password, one.tls) for one in server.sentinels] == [
+        ("h1", 26379, "ann", "c&d", True), ("::1", 5000, "ann", "c&d", True),
+    ]  # fmt: skip
+    assert connect(url) is connect(url)
+    assert server_of("valkey+sentinel://h1/mymaster").sentinels[0].password is None
+    assert server_of("redis+sentinel://h1/mymaster?sentinel_password=x") != server_of("redis+sentinel://h1/mymaster")
 
 
 def test_one_server_has_one_broker_whatever_it_is_called() -> None:

@@ -18,10 +18,14 @@ BEHIND_MOST: Final = 1_000
 
 
 class PutAnswer(msgspec.Struct, frozen=True):
-    """What became of one job of a put. `other`: the holder of the key (taken), or who lost it (replaced)."""
+    """What became of one job of a put. `other`: the holder of the key (taken), or who lost it (replaced).
+
+    `confirmed`: how many replicas have it, if they are fewer than the put asked for.
+    """
 
     word: PutWord
     other: str | None = None
+    confirmed: int | None = None
 
 
 class Claimed(msgspec.Struct, frozen=True):

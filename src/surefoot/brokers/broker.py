@@ -54,11 +54,16 @@ class Verb(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Put(Verb[list[PutAnswer]], frozen=True):
-    """Store jobs; each stands alone. Atomic. Repeat: the stored answer. Full store: StoreError, nothing stored."""
+    """Store jobs; each stands alone. Atomic. Repeat: the stored answer. Full store: StoreError, nothing stored.
+
+    So many `replicas` are waited for, `within_ms` at most and a repeat anew; SQLite has none, and waits for nothing.
+    """
 
     jobs: tuple[NewJob, ...]
     max_length: int | None = None
     keep_ms: int | None = KEEP_MS
+    replicas: int = 0
+    within_ms: int = 0
 
 
 class Claim(Verb[Claimed], frozen=True):

@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Callable
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -18,6 +18,7 @@ from surefoot.core.names import did_you_mean, is_namespace
 
 MEMORY: Final = ":memory:"
 PORT: Final = 6379
+SENTINEL_PORT: Final = 26379
 TIMEOUT_S: Final = 5.0
 TRIES: Final = 3
 """How often a call may meet silence before its own time is over; each try is on a new connection."""
@@ -30,6 +31,7 @@ _SCHEMES: Final = (
 _KEYS: Final = ("namespace", "timeout")
 _FILE_KEYS: Final = (*_KEYS, "synchronous", "busy_timeout")
 _SOCKET_KEYS: Final = (*_KEYS, "db")
+_SENTINEL_KEYS: Final = (*_KEYS, "sentinel_username", "sentinel_password")
 # What stands where a port should, and the value of every option that is none of ours, may be a password.
 _NO_PORT: Final = re.compile(r"((?:^|,)[^][/?#:,]*):(?!\d*(?:[,/?#]|$))[^/?#,]*", re.DOTALL)
 _NO_OPTION: Final = re.compile(r"([?&])(?!(?:namespace|timeout|synchronous|busy_timeout|db)=)([^=&]*)=[^&]*", re.DOTALL)
@@ -58,13 +60,13 @@ def parse(url: str) -> Address:
     scheme = _scheme(url)
     parts = _parts(url)
     words = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = _FILE_KEYS if scheme == "sqlite" else _SOCKET_KEYS if scheme == "unix" else _KEYS
+    known = _known(scheme)
     for word in words:
         if word not in known:
             hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
             told = word if word.isidentifier() else "..."  # it may be the rest of a password
             raise _unreadable(url, f"there is no option '{told}'{_ended(hint)}")
-    if scheme == "unix" or scheme in _SERVERS:
+    if scheme != "sqlite":
         _login(url)
     namespace = words.get("namespace")
     if namespace is not None and not is_namespace(namespace):
@@ -79,6 +81,17 @@ def parse(url: str) -> Address:
         synchronous=_synchronous(url, words),
         busy_timeout=_seconds(url, words, "busy_timeout"),
     )
+
+
+def _known(scheme: str) -> tuple[str, ...]:
+    """The options that a URL of this kind may have."""
+    match scheme:
+        case "sqlite":
+            return _FILE_KEYS
+        case "unix":
+            return _SOCKET_KEYS
+        case _:
+            return _SENTINEL_KEYS if scheme.endswith("+sentinel") else _KEYS
 
 
 def shown(url: str) -> str:
@@ -131,11 +144,6 @@ def _sqlite(address: Address) -> tuple[object, Callable[[], Broker]]:
 
 
 def _redis(url: str, address: Address) -> tuple[object, Callable[[], Broker]]:
-    base, plus, kind = address.scheme.partition("+")
-    if plus:
-        raise ConfigError(
-            f"cannot use {address.url}: this release knows no {kind} yet; give the URL of one server, {base}://..."
-        )
     login = _login(url)
 
     def make() -> Broker:
@@ -148,47 +156,95 @@ def _redis(url: str, address: Address) -> tuple[object, Callable[[], Broker]]:
             raise ConfigError(
                 f"cannot use {address.url}: '{missing.name}' is not installed; pip install 'surefoot[redis]'."
             ) from None
-        patience = TIMEOUT_S if address.timeout is None else address.timeout
-        return RedisBroker(Server(shown=address.url, timeout=patience / TRIES, **msgspec.structs.asdict(login)))
+        timeout = (TIMEOUT_S if address.timeout is None else address.timeout) / TRIES
+        words = msgspec.structs.asdict(login)
+        del words["watch"], words["nodes"]
+        watch = tuple(
+            Server(
+                shown=f"the sentinel {one.host}:{one.port} of {address.url}",
+                timeout=timeout / 2,
+                **msgspec.structs.asdict(one),
+            )
+            for one in login.watch
+        )
+        nodes = tuple(Server(shown=address.url, host=host, port=port) for host, port in login.nodes)
+        return RedisBroker(Server(shown=address.url, timeout=timeout, sentinels=watch, nodes=nodes, **words))
 
     return login, make
 
 
-class _Login(msgspec.Struct, frozen=True, kw_only=True):
-    """How a server's URL says where it is and who comes. Never shown."""
+class _Watch(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a sentinel is and how to log in there."""
 
     host: str
     port: int
-    path: str | None
-    db: int
     username: str | None
     password: str | None
     tls: bool
 
 
+class _Login(msgspec.Struct, frozen=True, kw_only=True):
+    """How a server's URL says where it is and who comes. Never shown.
+
+    `watch`: the sentinels that know where it is, by the name `primary`. `nodes`: those of a cluster, host and port.
+    """
+
+    host: str = "localhost"
+    port: int = PORT
+    path: str | None = None
+    db: int
+    username: str | None
+    password: str | None
+    tls: bool
+    watch: tuple[_Watch, ...] = ()
+    primary: str = ""
+    nodes: tuple[tuple[str, int], ...] = ()
+
+
 def _login(url: str) -> _Login:
-    """What a URL of one server says; ConfigError for a port or a database that is none."""
+    """What a URL of a server says; ConfigError for a port or a database that is none."""
     parts = _parts(url)
     scheme = parts.scheme
     words = dict(parse_qsl(parts.query, keep_blank_values=True))
-    try:
-        port = parts.port or PORT
-    except ValueError:
-        raise _unreadable(url, "its port is not a number from 1 to 65535.") from None
-    told = words.get("db", "0") if scheme == "unix" else parts.path.strip("/") or "0"
+    tls = scheme.startswith(("rediss", "valkeys"))
+    place: dict[str, Any] = {}
+    told = parts.path.strip("/")
+    if scheme == "unix":
+        if not parts.path:
+            raise _unreadable(url, "it names no socket; write unix:///run/redis.sock.")
+        place["path"] = unquote(parts.path)
+        told = words.get("db", "0")
+    elif scheme.endswith("+sentinel"):
+        name, _, told = told.partition("/")
+        if not name or (name.isdigit() and not told):
+            raise _unreadable(url, f"it does not name the primary; write {scheme}://host:{SENTINEL_PORT}/mymaster/0.")
+        user, secret = words.get("sentinel_username"), words.get("sentinel_password")
+        hosts = [_place(url, f"//{host}", SENTINEL_PORT) for host in parts.netloc.rpartition("@")[2].split(",")]
+        place = {
+            "primary": unquote(name),
+            "watch": tuple(_Watch(**host, username=user, password=secret, tls=tls) for host in hosts),
+        }
+    elif scheme.endswith("+cluster"):
+        hosts = [_place(url, f"//{host}", PORT) for host in parts.netloc.rpartition("@")[2].split(",")]
+        place = {"nodes": tuple((host["host"], host["port"]) for host in hosts)}
+        if told not in ("", "0"):
+            raise _unreadable(url, f"a cluster has no databases; write {scheme}://... without /{told}.")
+    else:
+        place = _place(url, url, PORT)
+    told = told or "0"
     if not (told.isascii() and told.isdigit()):
         raise _unreadable(url, f"{told!r} is not a database; give its number, 0 on most servers.")
-    if scheme == "unix" and not parts.path:
-        raise _unreadable(url, "it names no socket; write unix:///run/redis.sock.")
-    return _Login(
-        host=parts.hostname or "localhost",
-        port=port,
-        path=unquote(parts.path) if scheme == "unix" else None,
-        db=int(told),
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        tls=scheme in ("rediss", "valkeys"),
-    )
+    name, _, password = parts.netloc.rpartition("@")[0].partition(":")
+    return _Login(**place, db=int(told), username=unquote(name) or None, password=unquote(password) or None, tls=tls)
+
+
+def _place(url: str, one: str, default: int) -> dict[str, Any]:
+    """The host and port that a URL names, or one of its hosts."""
+    parts = _parts(one)
+    try:
+        return {"host": parts.hostname or "localhost", "port": parts.port or default}
+    except ValueError:
+        raise _unreadable(url, "its port is not a number from 1 to 65535.") from None
 
 
 def _scheme(url: str) -> str:

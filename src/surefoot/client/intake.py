@@ -12,7 +12,7 @@ from surefoot.client.drafts import not_a_draft
 from surefoot.client.handle import Home, JobHandle
 from surefoot.client.line import Parcel, new_job
 from surefoot.client.operation import Ask, Sleep, Steps
-from surefoot.core.errors import DuplicateJob, QueueFull, StoreUnavailable, UsageError
+from surefoot.core.errors import DuplicateJob, NotReplicated, QueueFull, StoreUnavailable, UsageError
 from surefoot.core.job import Draft, NewJob
 
 R = TypeVar("R")
@@ -25,7 +25,10 @@ BeforeEnqueue = Callable[[Draft[Any]], Draft[Any]]
 
 
 class Intake:
-    """The way into one queue. A list may be stored in part: then its error names what is stored."""
+    """The way into one queue. A list may be stored in part: then its error names what is stored.
+
+    `durable`: how many replicas must confirm each put, `within` so many seconds.
+    """
 
     def __init__(
         self,
@@ -33,21 +36,25 @@ class Intake:
         *,
         max_length: int | None,
         when_full: Literal["reject", "wait"],
+        durable: int,
+        within: Callable[[], float],
         before_enqueue: Sequence[BeforeEnqueue],
     ) -> None:
         self._home = home
         self._max_length = max_length
         self._waits = when_full == "wait"
+        self._durable = durable
+        self._within = within
         self._before = tuple(before_enqueue)
 
     def one(self, draft: Draft[R]) -> Steps[JobHandle[R]]:
         """Store one job."""
         ready = self._ready(draft)
-        put = Put(self._home.full_name, (new_job(ready, clock.wall_ms()),), self._max_length)
-        [[answer]] = yield Ask((put,))
-        if answer.word == "created":
+        [[answer]] = yield Ask((self._put((new_job(ready, clock.wall_ms()),)),))
+        if answer.word == "created" and answer.confirmed is None:
             return JobHandle(self._home, ready.id, ready.task, False, ready.options.get("keep_result_ms", UNSET))
         listed = _List(self._home, [ready])
+        self._check_replicas(listed, [0], [answer])
         listed.heard([0], [answer])
         yield from self._rest(listed)
         handle: JobHandle[R] = listed.handles()[0]
@@ -73,12 +80,34 @@ class Intake:
             if not places:
                 break
             try:
-                [answers] = yield Ask((Put(self._home.full_name, tuple(jobs), self._max_length),))
+                [answers] = yield Ask((self._put(tuple(jobs)),))
             except StoreUnavailable as away:
                 away.accepted = tuple(listed.accepted)
                 raise
+            self._check_replicas(listed, places, answers)
             listed.heard(places, answers)
         listed.refuse_duplicates()
+
+    def _put(self, jobs: tuple[NewJob, ...]) -> Put:
+        home = self._home
+        if not self._durable:
+            return Put(home.full_name, jobs, self._max_length)
+        within_ms = max(1, round(self._within() * 1000))
+        return Put(home.full_name, jobs, self._max_length, replicas=self._durable, within_ms=within_ms)
+
+    def _check_replicas(self, listed: "_List", places: Sequence[int], answers: Sequence[PutAnswer]) -> None:
+        """NotReplicated for what is stored, its key's holder included, and not confirmed by as many as asked for."""
+        short = [(place, answer) for place, answer in zip(places, answers, strict=True) if answer.confirmed is not None]
+        stored = [listed.id_of(place, answer) for place, answer in short if answer.word != "full"]
+        if stored:
+            raise NotReplicated(
+                queue=self._home.name,
+                job_ids=stored,
+                confirmed=min(answer.confirmed or 0 for _, answer in short),
+                wanted=self._durable,
+                within=self._within(),
+                accepted=listed.accepted,
+            )
 
     def _queue_full(self, listed: "_List") -> Steps[QueueFull]:
         [stats] = yield Ask((Stats(self._home.full_name, 0),))
@@ -133,6 +162,10 @@ class _List:
     def handles(self) -> list[JobHandle[Any]]:
         """A handle for each draft, in order."""
         return [handle for handle in self._handles if handle is not None]
+
+    def id_of(self, place: int, answer: PutAnswer) -> str:
+        """The job that the enqueue of this draft came to: its own, or the holder of its key."""
+        return answer.other if answer.word == "taken" and answer.other is not None else self._drafts[place].id
 
     def next_parcel(self) -> tuple[list[int], list[NewJob]]:
         """The places of the drafts that go in the next Put, and their jobs."""

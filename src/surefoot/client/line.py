@@ -95,7 +95,7 @@ class Bundle:
             self.verbs.append(put)
         place, first, parcel = found
         start = len(parcel.jobs)
-        alike = first.max_length == put.max_length and first.keep_ms == put.keep_ms
+        alike = first.max_length == put.max_length and first.keep_ms == put.keep_ms and first.replicas == put.replicas
         if not alike or not parcel.add(put.jobs):
             self._closed.add(queue)
             return None

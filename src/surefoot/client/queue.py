@@ -70,7 +70,14 @@ class Queue(Resident):
             raise ConfigError(f'Queue(when_full={when_full!r}): give "reject" or "wait".')
         super().__init__(name, url, namespace, durable)
         self._registry = Registry(self, Defaults(retry=retry, timeout=timeout, keep_result=keep_result))
-        self._intake = Intake(self, max_length=max_length, when_full=when_full, before_enqueue=before_enqueue)
+        self._intake = Intake(
+            self,
+            max_length=max_length,
+            when_full=when_full,
+            durable=durable,
+            within=lambda: self.sessions.timeout,
+            before_enqueue=before_enqueue,
+        )
         self._dead = DeadLetters(self)
 
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from surefoot import clock
-from surefoot.brokers.broker import Broker, Call, Verb
+from surefoot.brokers.broker import Broker, Call, Put, Verb
 from surefoot.client.caller import Caller, exchange, for_verbs, only_reads
 from surefoot.client.caller import new_id as new_id
 from surefoot.client.line import Asked, Bundle
@@ -29,11 +29,18 @@ class Session:
         self._wire = asyncio.Lock()
         self._line: list[Asked] = []
         self._carrier: asyncio.Task[None] | None = None
+        self._patient: Session | None = None
 
     @property
     def caller(self) -> str:
         """The name under which this session speaks now."""
         return self._caller.name
+
+    def patient(self) -> "Session":
+        """Another sender for what waits for replicas, so that nothing else stands behind it."""
+        if self._patient is None:
+            self._patient = Session(self._broker, self._timeout)
+        return self._patient
 
     async def ask(self, verbs: Sequence[Verb[Any]], *, deadline: float | None = None, apart: bool = False) -> list[Any]:
         """The answers of these verbs, in order; the first exception that a verb met is raised.
@@ -184,7 +191,9 @@ class Sessions:
 
     def ask(self, verbs: Sequence[Verb[Any]]) -> Coroutine[Any, Any, list[Any]]:
         """Ask from the running event loop."""
-        return self.here().ask(verbs)
+        first = verbs[0]
+        session = self.here()
+        return (session.patient() if type(first) is Put and first.replicas else session).ask(verbs)
 
     def ask_sync(self, verbs: Sequence[Verb[Any]]) -> list[Any]:
         """Ask from this thread."""

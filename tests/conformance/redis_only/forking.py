@@ -10,6 +10,7 @@ import weakref
 import uvloop
 
 from surefoot.brokers.redis.connection import Connections, Server
+from surefoot.brokers.redis.pool import Threads
 
 PORT, LOOP, LEAVES = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 HOST = "127.0.0.1"
@@ -30,7 +31,9 @@ def sync_ids() -> list[int]:
 
 
 def child(theirs: list[int]) -> None:
-    links = [weakref.ref(link) for link in connections._threads._idle]
+    threads_pool = connections._threads
+    assert isinstance(threads_pool, Threads)
+    links = [weakref.ref(link) for link in threads_pool._idle]
     found: set[int] = set()
     threads = [threading.Thread(target=lambda: found.update(sync_ids())) for _ in range(4)]
     for thread in threads:

@@ -40,7 +40,7 @@ from surefoot.brokers.redis.endings import Endings
 from surefoot.brokers.redis.find import find
 from surefoot.brokers.redis.orphans import orphans
 from surefoot.brokers.redis.read import get, queues, stats
-from surefoot.brokers.redis.refusals import meaning
+from surefoot.brokers.redis.refusals import DEMOTED, meaning, word_of
 from surefoot.brokers.redis.scripts import Script, scripts
 from surefoot.brokers.redis.server import Server
 from surefoot.brokers.redis.spoiled import SpoiledKey, guarded
@@ -169,6 +169,9 @@ class RedisBroker:
             elif isinstance(answer, Exception):
                 told = meaning(self.address, call.verbs[place].queue, answer)
                 if isinstance(told, NoAnswer | StoreUnavailable):
+                    self._unknown()
+                    if word_of(answer) in DEMOTED:
+                        self._connections.renew()
                     raise told
                 answers[place] = told
             elif self._spoiled and type(call.verbs[place]) in _WRITES:

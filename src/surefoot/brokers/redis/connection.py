@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from surefoot.brokers.bells import call_into
+from surefoot.brokers.redis.cluster import Nodes, Slots, ThreadNodes
 from surefoot.brokers.redis.link import Greeting, Met, Packed
 from surefoot.brokers.redis.pool import Apart, Pool, Threads
+from surefoot.brokers.redis.sentinel import Way
 from surefoot.brokers.redis.server import Command, Server
 
 __all__ = ["Apart", "Command", "Connections", "Server"]
@@ -35,37 +37,40 @@ class Connections:
         greeting = Greeting(self._greet, self._met)
         self._greeting = greeting
         self._lock = threading.Lock()
-        self._pools: dict[asyncio.AbstractEventLoop, tuple[Pool, _Ending]] = {}
-        self._threads = Threads(self.server, greeting)
-        self._urgent = Threads(self.server, greeting)
+        self._pools: dict[asyncio.AbstractEventLoop, tuple[Pool | Nodes, _Ending]] = {}
+        self._way = Way(self.server)
+        slots = self._slots = Slots(self.server) if self.server.nodes else None
+        self._threads = self._open_threads(slots)
+        self._urgent = self._open_threads(slots)
         self._pid = os.getpid()
 
     # --- traffic ---
 
     async def send(self, *commands: Command) -> list[Any]:
         """Say commands from the running loop, in one write. Cancelled in the middle: they may have been executed."""
-        packed = Packed(commands)
-        return await self._pool(commands).exchange(packed)
+        pool = self._pool()
+        return await (pool.send(commands) if isinstance(pool, Nodes) else pool.exchange(Packed(commands)))
 
     def send_sync(self, *commands: Command, urgent: bool = False) -> list[Any]:
         """The same from any thread, blocking it. `urgent` ones have connections of their own."""
-        packed = Packed(commands)
         self._same_process()
-        return (self._urgent if urgent else self._threads).exchange(packed)
+        threads = self._urgent if urgent else self._threads
+        return threads.send(commands) if isinstance(threads, ThreadNodes) else threads.exchange(Packed(commands))
 
-    async def apart(self) -> Apart:
-        """A new connection of the running loop for its caller alone, who closes it."""
-        return await self._pool(()).apart()
+    async def apart(self, key: str | None = None) -> Apart:
+        """A new connection of the running loop for its caller alone, who closes it. In a cluster: with a key's node."""
+        pool = self._pool()
+        return await (pool.apart(key) if isinstance(pool, Nodes) else pool.apart())
 
-    def _pool(self, commands: Sequence[Command]) -> Pool:
-        """Where these commands go. There is one server; in a cluster it would be the one that serves their keys."""
+    def _pool(self) -> Pool | Nodes:
         self._same_process()
         loop = asyncio.get_running_loop()
         found = self._pools.get(loop)
         return self._open_pool(loop) if found is None else found[0]
 
-    def _open_pool(self, loop: asyncio.AbstractEventLoop) -> Pool:
-        pool = Pool(self.server, self._greeting)
+    def _open_pool(self, loop: asyncio.AbstractEventLoop) -> Pool | Nodes:
+        slots = self._slots
+        pool = Pool(self.server, self._greeting, self._way) if slots is None else Nodes(slots, self._greeting)
         ending = self._ending(loop, pool)
         # As far as its yield. A loop that ends closes the generators that were begun on it, and so our connections.
         with contextlib.suppress(StopIteration):
@@ -75,6 +80,15 @@ class Connections:
                 del self._pools[gone]
             self._pools[loop] = (pool, ending)
         return pool
+
+    def _open_threads(self, slots: Slots | None) -> Threads | ThreadNodes:
+        return Threads(self._greeting, self._way) if slots is None else ThreadNodes(slots, self._greeting)
+
+    def renew(self) -> None:
+        """The server may not be the right one any more: what is said from now on goes out on new connections."""
+        self._way.age += 1
+        if self._slots is not None:
+            self._slots.renew()
 
     # --- closing ---
 
@@ -99,7 +113,7 @@ class Connections:
         self._threads.close()
         self._urgent.close()
 
-    async def _ending(self, loop: asyncio.AbstractEventLoop, pool: Pool) -> _Ending:
+    async def _ending(self, loop: asyncio.AbstractEventLoop, pool: Pool | Nodes) -> _Ending:
         """Waits for the end of a pool, whether we close it or its loop ends."""
         try:
             yield

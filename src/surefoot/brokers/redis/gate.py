@@ -29,7 +29,7 @@ def judge(server: Server, replies: list[Any]) -> Facts:
         raise StoreUnsuitable(
             f"{server.shown} is Redis {version} and surefoot needs 6.2 or newer (or Valkey): use a newer server."
         )
-    if told.get("role") == "slave":
+    if told.get("role") == "slave" and not (server.sentinels or server.nodes):  # found anew
         primary = f"{told.get('master_host', '?')}:{told.get('master_port', '?')}"
         raise StoreUnsuitable(
             f"{server.shown} is a replica, which takes no writes: give the URL of its primary ({primary})."

@@ -7,7 +7,7 @@ dropped by whoever holds it.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
@@ -38,12 +38,18 @@ _pack: Final[Any] = hiredis.pack_command
 
 
 class Packed:
-    """Commands as the bytes that go out, and how many replies they bring."""
+    """Commands as the bytes that go out, how many replies they bring, and the replies that the server may hold back.
 
-    __slots__ = ("count", "data")
+    `slow`: their places, and the seconds that each may take beyond the time of an exchange.
+    """
 
-    def __init__(self, commands: Iterable[Command]) -> None:
+    __slots__ = ("count", "data", "slow")
+
+    def __init__(self, commands: Sequence[Command]) -> None:
         words = [_pack(command) for command in commands]
+        self.slow: Final = {
+            place: float(command[2]) / 1000 for place, command in enumerate(commands) if command[0] == "WAIT"
+        }
         self.count: Final = len(words)
         self.data: Final = [b"".join(words)]
 
@@ -66,9 +72,10 @@ class Greeting:
 
 
 class Link:
-    """One connection on an event loop."""
+    """One connection on an event loop. `age`: that of the way to its server when it was opened."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, age: int = 0) -> None:
+        self.age: Final = age
         self._server = server
         self._connection = _made(server, on_loop, RetryOnLoop(NoBackoff(), 0))
         self._alarm: asyncio.TimerHandle | None = None
@@ -85,6 +92,8 @@ class Link:
                     await self._connection.connect()
                     # From here on one alarm of ours covers all replies; redis-py would set a timer for each.
                     self._connection.socket_timeout = None
+                    if self._server.named:
+                        _refuse_replica(await self._converse(_WHO))
                     replies = await self._converse(greeting.packed)
                 _refuse_loading(replies)
             except Exception as error:
@@ -116,7 +125,9 @@ class Link:
         if packed.count:
             await connection.send_packed_command(packed.data, check_health=False)
         replies: list[Any] = []
-        for _ in range(packed.count):
+        for place in range(packed.count):
+            if packed.slow and place in packed.slow:
+                self._watch(packed.slow[place] + self._server.timeout)
             try:
                 replies.append(await connection.read_response(disable_decoding=True, disconnect_on_error=False))
             except _ERROR_REPLIES as error:
@@ -196,9 +207,10 @@ class Link:
 
 
 class ThreadLink:
-    """One connection for threads, one at a time."""
+    """One connection for threads, one at a time. `age`: as of a Link."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, age: int = 0) -> None:
+        self.age: Final = age
         self._server = server
         self._connection = _made(server, on_thread, Retry(NoBackoff(), 0))
 
@@ -207,6 +219,8 @@ class ThreadLink:
         try:
             try:
                 self._connection.connect()
+                if self._server.named:
+                    _refuse_replica(self._converse(_WHO))
                 replies = self._converse(greeting.packed)
                 _refuse_loading(replies)
             except Exception as error:
@@ -228,9 +242,12 @@ class ThreadLink:
         if packed.count:
             connection.send_packed_command(packed.data, check_health=False)
         replies: list[Any] = []
-        for _ in range(packed.count):
+        for place in range(packed.count):
+            words: dict[str, Any] = {"disable_decoding": True, "disconnect_on_error": False}
+            if packed.slow and place in packed.slow:
+                words["timeout"] = packed.slow[place] + self._server.timeout
             try:
-                replies.append(connection.read_response(disable_decoding=True, disconnect_on_error=False))
+                replies.append(connection.read_response(**words))
             except _ERROR_REPLIES as error:
                 replies.append(error.with_traceback(None))
         return replies
@@ -251,6 +268,18 @@ class ThreadLink:
 def lost(server: Server, error: BaseException) -> NoAnswer:
     """What a caller is told whose commands may have been executed."""
     return NoAnswer(f"lost the connection to {server.shown} ({reason(server, error)}).")
+
+
+_WHO: Final = Packed([("HELLO",)])
+"""Asks for the role; every user may."""
+
+
+def _refuse_replica(replies: list[Any]) -> None:
+    """Sentinels may name a server that does not know yet, or no longer, that it leads."""
+    [hello] = replies
+    _refuse_loading(replies)
+    if isinstance(hello, list) and dict(zip(hello[::2], hello[1::2], strict=False)).get(b"role") != b"master":
+        raise told.ReadOnlyError("it is a replica")
 
 
 def _refuse_loading(replies: list[Any]) -> None:

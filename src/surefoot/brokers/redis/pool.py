@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from surefoot.brokers.broker import NoAnswer
 from surefoot.brokers.redis.link import Greeting, Link, Packed, ThreadLink
+from surefoot.brokers.redis.sentinel import Way
 from surefoot.brokers.redis.server import Command, Server
 from surefoot.core.errors import StoreUnavailable
 
@@ -21,9 +22,10 @@ AT_REST: Final = 8
 class Pool:
     """The connections of one event loop. The one that was used last is used next; whoever finds none waits in line."""
 
-    def __init__(self, server: Server, greeting: Greeting) -> None:
+    def __init__(self, server: Server, greeting: Greeting, way: Way) -> None:
         self._server = server
         self._greeting = greeting
+        self._way = way
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._idle: list[Link] = []
         self._aparts: set[Apart] = set()
@@ -44,7 +46,7 @@ class Pool:
                 if isinstance(error, NoAnswer):  # what ended this one has most likely ended all
                     await self._drop_idle()
                 raise
-            if self._closed or len(self._idle) >= AT_REST:
+            if self._closed or len(self._idle) >= AT_REST or link.age != self._way.age:
                 await link.drop()
             else:
                 self._idle.append(link)
@@ -62,16 +64,21 @@ class Pool:
             ) from None
 
     async def _take(self) -> Link:
+        await self._way.check()
         while self._idle:
             link = self._idle.pop()
-            if not await link.is_stale():
+            if link.age == self._way.age and not await link.is_stale():
                 return link
             await link.drop()
         return await self._opened()
 
     async def _opened(self) -> Link:
-        link = Link(self._server)
-        await link.open(self._greeting)
+        link = Link(await self._way.primary(), self._way.age)
+        try:
+            await link.open(self._greeting)
+        except StoreUnavailable:
+            self._way.doubt()
+            raise
         return link
 
     async def _drop_idle(self) -> None:
@@ -80,7 +87,7 @@ class Pool:
 
     async def apart(self) -> "Apart":
         """A connection outside the pool, which ends with it."""
-        apart = Apart(await self._opened(), self._server.timeout, self._aparts)
+        apart = Apart(await self._opened(), self, self._way, self._aparts)
         if self._closed:
             await apart.close()
         return apart
@@ -102,15 +109,20 @@ class Pool:
 class Apart:
     """A connection of its own, for a blocked read or a subscription. Its owner closes it, and always after trouble."""
 
-    def __init__(self, link: Link, timeout: float, among: "set[Apart]") -> None:
+    def __init__(self, link: Link, pool: Pool, way: Way, among: "set[Apart]") -> None:
         self.link: Final = link
-        self._timeout = timeout
+        self._way = way
+        self._pool = pool
         self._among = among
         among.add(self)
 
     async def send(self, *commands: Command, seconds: float | None = None) -> list[Any]:
         """As `Connections.send`; `seconds` instead of the server's timeout."""
-        return await self.link.exchange(Packed(commands), self._timeout if seconds is None else seconds)
+        return await self.link.exchange(Packed(commands), self._way.server.timeout if seconds is None else seconds)
+
+    async def beside(self, *commands: Command) -> list[Any]:
+        """Say commands to the same server on another connection."""
+        return await self._pool.exchange(Packed(commands))
 
     async def say(self, *commands: Command) -> None:
         """Say commands whose replies come as messages."""
@@ -121,8 +133,9 @@ class Apart:
         return await self.link.message(seconds)
 
     async def is_stale(self) -> bool:
-        """Whether the server has closed it while nothing was said on it."""
-        return await self.link.is_stale()
+        """Whether the server has closed it while nothing was said on it, or another server leads now."""
+        await self._way.check()
+        return self.link.age != self._way.age or await self.link.is_stale()
 
     async def close(self) -> None:
         """Close it; whoever reads from it meets NoAnswer."""
@@ -133,9 +146,9 @@ class Apart:
 class Threads:
     """The connections that threads share. A thread never waits for another: it opens one more."""
 
-    def __init__(self, server: Server, greeting: Greeting) -> None:
-        self._server = server
+    def __init__(self, greeting: Greeting, way: Way) -> None:
         self._greeting = greeting
+        self._way = way
         self._lock = threading.Lock()
         self._idle: list[ThreadLink] = []
         self._closings = 0
@@ -151,7 +164,7 @@ class Threads:
                 self._close_idle()
             raise
         with self._lock:
-            keep = closings == self._closings and len(self._idle) < AT_REST
+            keep = closings == self._closings and len(self._idle) < AT_REST and link.age == self._way.age
             if keep:
                 self._idle.append(link)
         if not keep:
@@ -159,15 +172,20 @@ class Threads:
         return replies
 
     def _take(self) -> tuple[ThreadLink, int]:
+        self._way.check_blocking()
         while True:
             with self._lock:
                 closings = self._closings
                 link = self._idle.pop() if self._idle else None
             if link is None:
-                link = ThreadLink(self._server)
-                link.open(self._greeting)
+                link = ThreadLink(self._way.primary_blocking(), self._way.age)
+                try:
+                    link.open(self._greeting)
+                except StoreUnavailable:
+                    self._way.doubt()
+                    raise
                 return link, closings
-            if not link.is_stale():
+            if link.age == self._way.age and not link.is_stale():
                 return link, closings
             link.close()
 

@@ -9,8 +9,10 @@ from surefoot.brokers.broker import NoAnswer, NoRoom, Refused
 from surefoot.core.errors import StoreError, StoreUnavailable, StoreUnsuitable, SurefootError
 from surefoot.core.names import LAYOUT
 
-_LATER: Final = ("BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN")
+_LATER: Final = ("BUSY", "LOADING", "MASTERDOWN", "TRYAGAIN", "CLUSTERDOWN", "MOVED", "ASK")
 """Error replies to a command that the server will execute a little later."""
+DEMOTED: Final = ("READONLY", "LOADING", "MASTERDOWN", "UNBLOCKED")
+"""Error replies of a server that leads no more, or whose place another one has taken."""
 _WORDS: Final[dict[type[Exception], str]] = {
     told.OutOfMemoryError: "OOM",
     told.ReadOnlyError: "READONLY",
@@ -19,6 +21,8 @@ _WORDS: Final[dict[type[Exception], str]] = {
     told.MasterDownError: "MASTERDOWN",
     told.TryAgainError: "TRYAGAIN",
     told.ClusterDownError: "CLUSTERDOWN",
+    told.MovedError: "MOVED",
+    told.AskError: "ASK",
 }
 # Redis 6.2 tells what a command was told inside a script as a part of the script's own error.
 _INSIDE: Final = re.compile(r"@user_script: ?\d+: -(\w+) ")

@@ -25,7 +25,8 @@ _ERRNO: Final = re.compile(r"\[Errno (\d+)\]")
 class Server(msgspec.Struct, frozen=True, kw_only=True):
     """Where a server is and how to log in. `path`: a unix socket, used instead of host and port; `timeout`: seconds.
 
-    `shown` is its URL without password, for sentences.
+    `shown` is its URL without password, for sentences. `sentinels`: they are asked where it is, and know it under the
+    name `primary`; the one that they named is `named`, and must lead. `nodes`: it is a cluster, and some of them.
     """
 
     shown: str
@@ -37,6 +38,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     password: str | None = None
     tls: bool = False
     timeout: float = 5.0
+    sentinels: tuple["Server", ...] = ()
+    primary: str = ""
+    named: bool = False
+    nodes: tuple["Server", ...] = ()
 
     def __repr__(self) -> str:
         return f"Server({self.shown})"
@@ -66,6 +71,8 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _words(server: Server, error: BaseException) -> str | None:
     match error:
+        case told.ReadOnlyError():
+            return "it is a replica now"
         case told.BusyLoadingError():
             return "the server is loading its data"
         case told.AuthenticationError():

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.exceptions import NoPermissionError
+from redis.exceptions import AskError, NoPermissionError
 
 from surefoot import clock
 from surefoot.brokers.bells import Bells
@@ -19,6 +19,8 @@ _LEAST_S: Final = 0.001
 """The shortest blocked read: the server takes less for 0, and that for ever."""
 _SPARE_S: Final = 5.0
 """How much later than the server the connection gives up a blocked read."""
+_LONGEST_S: Final = 2.0
+"""The longest read where another server may take over: one that is silent for longer is not the primary any more."""
 _SOON_S: Final = 0.05
 """A read that ends by itself so soon is not ended by us."""
 _LATE_S: Final = 1.0
@@ -178,22 +180,29 @@ class _Read:
             await self._drop()
             apart = None
         if apart is None:
-            apart = self._apart = await self._connections.apart()
+            apart = self._apart = await self._connections.apart(key(self._queue, "wake"))
             [self._client] = self._checked(await apart.send(("CLIENT", "ID")))
-        seconds = self._left()
+        seconds, spare = self._left(), _SPARE_S
+        if self._connections.server.sentinels or self._connections.server.nodes:
+            seconds, spare = min(seconds, _LONGEST_S), self._connections.server.timeout
         if seconds < _LEAST_S:
             return False
         self._blocked_until = clock.monotonic() + seconds
         try:
             command = ("BLPOP", key(self._queue, "wake"), f"{seconds:.3f}")
-            [found] = self._checked(await apart.send(command, seconds=seconds + _SPARE_S))
+            [found] = await apart.send(command, seconds=seconds + spare)
         finally:
             self._blocked_until = None
+        if isinstance(found, AskError):  # a node that serves this queue no more: the next read asks who does
+            self._connections.renew()
+            return False
+        self._checked([found])
         return found is not None
 
     def _checked(self, replies: list[Any]) -> list[Any]:
         for reply in replies:
             if isinstance(reply, Exception):
+                self._connections.renew()
                 raise _refused(self._connections, reply)
         return replies
 
@@ -226,8 +235,8 @@ class _Read:
         with contextlib.suppress(TimeoutError, StoreError, NoAnswer):
             async with asyncio.timeout(_LATE_S):
                 while (task := self._unwanted()) is not None:
-                    if self._blocked_until is not None:
-                        self._checked(await self._connections.send(("CLIENT", "UNBLOCK", self._client)))
+                    if self._blocked_until is not None and self._apart is not None:
+                        self._checked(await self._apart.beside(("CLIENT", "UNBLOCK", self._client)))
                     await asyncio.wait({task}, timeout=_ASK_AGAIN_S)
         task = self._unwanted()
         if task is not None and self._blocked_until is not None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, TypeVar, assert_never, cast
 
 from msgspec import UNSET
-from redis.exceptions import NoScriptError
+from msgspec.structs import replace
+from redis.exceptions import NoPermissionError, NoScriptError
 
 from surefoot.brokers.answers import Claimed, Config, Hold, PutAnswer, PutWord, Requeued
 from surefoot.brokers.broker import (
@@ -17,6 +18,7 @@ from surefoot.brokers.broker import (
     Delete,
     Extend,
     Move,
+    NoAnswer,
     Prune,
     Put,
     Repair,
@@ -71,7 +73,29 @@ def put(script: Script, call: Call, verb: Put) -> Steps[list[PutAnswer]]:
     """The verb put."""
     limit = -1 if verb.max_length is None else verb.max_length
     named = {"max_length": limit, "keep_ms": _kept(verb.keep_ms), "many": len(verb.jobs)}
-    return write(script, call, verb.queue, named, [word for job in verb.jobs for word in _job(job)], _put_answers)
+    words = [word for job in verb.jobs for word in _job(job)]
+    steps = write(script, call, verb.queue, named, words, _put_answers)
+    return _replicated(steps, verb.replicas, verb.within_ms) if verb.replicas else steps
+
+
+def _replicated(steps: Steps[list[PutAnswer]], wanted: int, within_ms: int) -> Steps[list[PutAnswer]]:
+    """A put, and behind it on its connection the question how many replicas have it."""
+    answers: list[PutAnswer] = []
+    confirmed: Any = None
+    try:
+        commands = next(steps)
+        while True:
+            *replies, confirmed = yield [*commands, ("WAIT", wanted, within_ms)]
+            commands = steps.send(replies)
+    except StopIteration as end:
+        answers = end.value
+    if isinstance(confirmed, NoPermissionError):
+        raise confirmed
+    if isinstance(confirmed, Exception):  # the server has become a replica since it stored them
+        raise NoAnswer(f"nobody can say how many replicas confirmed it: {confirmed}") from confirmed
+    if confirmed >= wanted:
+        return answers
+    return [replace(answer, confirmed=confirmed) for answer in answers]
 
 
 def tick(script: Script, call: Call, verb: Tick) -> Steps[Any]:

@@ -8,6 +8,9 @@
 -- returns: a verdict a line: created, exists, taken:<id>, replaced:<id>, full
 -- keeps: all or nothing; an id is stored once; a key has one holder
 if answer then
+  -- WAIT asks how far the replicas are with the last write of its connection, and a repeat may come on another one.
+  redis.call('ZREM', KEYS.leases, '') -- passes on a full server
+  redis.call('HSET', KEYS.meta, 'call:put:' .. ARGV.caller, house[7])
   return answer
 end
 local limit = tonumber(ARGV.max_length)
