@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults versions bench docs format clean build venv lint types
+.PHONY: help demo test check faults soak versions bench docs format clean build venv lint types
 .SILENT:
 
 # Run a command; show what it printed only if it failed.
@@ -39,6 +39,11 @@ check: .venv/.stamp ## the inner loop, about a minute: format, lint, types, the 
 
 faults: .venv/.matrix ## the whole suite in full: every kill, every seed, large examples; takes long
 	$(BIN)/pytest -n auto --full
+
+SOAK_S := $(if $(filter command,$(origin SECONDS)),$(SECONDS),60)
+SOAK_MORE := $(if $(filter command,$(origin LEASE)),--lease $(LEASE)) $(if $(filter command,$(origin URL)),--url "$(URL)")
+soak: .venv/.stamp ## everything at once, and all that can go wrong, for SECONDS=60 a store (LEASE=10, URL=...: yours)
+	$(BIN)/python -m tests.soak $(SOAK_S) $(SOAK_MORE)
 
 versions: .venv/.stamp ## the tests on every Python here, with the lowest and the newest dependencies (nox)
 	$(PIP) install -qq --group nox

@@ -205,7 +205,7 @@ def test_jobs_show_as_json_carries_the_record_and_its_errors(shop: Shop, ids: di
     assert "close_month" in error["traceback"]
 
 
-def test_no_stored_text_steers_the_terminal(shop: Shop, ids: dict[str, str]) -> None:
+def test_S3_no_stored_text_steers_the_terminal(shop: Shop, ids: dict[str, str]) -> None:
     for args in (["jobs", "show", ids["dead"], "-A", "shop"], ["explain", ids["dead"], "-A", "shop"], ["jobs", "shop"]):
         ran = shop.here(*args)
         assert ran.code == 0

@@ -49,7 +49,7 @@ def test_every_test_that_a_page_names_exists(page: str) -> None:
     missing = []
     for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", (ROOT / page).read_text()):
         file = ROOT / path
-        if not file.is_file() or not re.search(rf"^(?:async )?def {name}\(", file.read_text(), re.M):
+        if not file.is_file() or not re.search(rf"^(?:(?:async )?def|class) {name}\b", file.read_text(), re.M):
             missing.append(f"{path}::{name}")
     assert missing == []
 

@@ -245,7 +245,9 @@ async def test_an_on_event_that_raises_harms_nothing(jobs: Queue, caplog: pytest
     assert "on_event raised for the event completed" in caplog.text
 
 
-async def test_the_log_has_one_line_a_job_event_with_its_fields(jobs: Queue, caplog: pytest.LogCaptureFixture) -> None:
+async def test_S3_the_log_has_one_line_a_job_event_with_its_fields(
+    jobs: Queue, caplog: pytest.LogCaptureFixture
+) -> None:
     @jobs.task(name="work", retry=Retry(max_attempts=1))
     async def work() -> None:
         raise ValueError("two\nlines \x1b[31m")

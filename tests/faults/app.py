@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.ledger import Ledger
-from tests.faults.producer import asynchronous, child, produce, wait_for
+from tests.faults.producer import asynchronous, child, produce, set_clock, wait_for
 from tests.faults.trouble import Plan, make_trouble
 
 from surefoot import CallNext, Event, JobContext, Middleware, Queue, Retry, Worker, current_job
@@ -58,6 +58,17 @@ def threaded(seconds: float, later: float | None = None) -> str:
 
 
 @jobs.task(keep_result=3600, retry=Retry(base=0.1))
+def checking(seconds: float, later: float | None = None) -> str:
+    """Takes its time in a thread that asks whether it should go on."""
+    with told():
+        until = time.monotonic() + lasts(seconds, later)
+        while time.monotonic() < until:
+            current_job().check()
+            time.sleep(0.02)
+    return current_job().worker
+
+
+@jobs.task(keep_result=3600, retry=Retry(base=0.1))
 async def reporting(seconds: float) -> str:
     """Says all the time which worker runs it."""
     with told():
@@ -65,6 +76,14 @@ async def reporting(seconds: float) -> str:
             current_job().progress(1, note=current_job().worker)
             await asyncio.sleep(0.05)
     return current_job().worker
+
+
+@jobs.task(keep_result=3600)
+async def large(seconds: float, size: int) -> str:
+    """Its result needs room."""
+    with told():
+        await asyncio.sleep(seconds)
+    return "x" * size
 
 
 @jobs.task(keep_result=3600)
@@ -148,6 +167,12 @@ def forking_thread() -> None:
         wait_for([child(offspring)])
 
 
+async def ticks() -> None:
+    """One tick of a recurring entry."""
+    with told():
+        pass
+
+
 async def passing(job: JobContext, call_next: CallNext) -> object:
     """A middleware that does nothing."""
     return await call_next()
@@ -170,6 +195,8 @@ def options() -> argparse.Namespace:
     parser.add_argument("--die-on", help="the kind of event at which the process kills itself")
     parser.add_argument("--trouble", type=Plan.parse, action="append", default=[], help="such as drop:claim:1")
     parser.add_argument("--deaf", action="store_true", help="no wake-up ever arrives")
+    parser.add_argument("--clock", type=float, default=0, help="how far this process's clock is ahead, in seconds")
+    parser.add_argument("--ticks", action="store_true", help="a recurring job each second")
     parser.add_argument("--also", action="append", default=[], help="one more queue to serve, with the same tasks")
     return parser.parse_args()
 
@@ -183,6 +210,10 @@ def main() -> None:
         if event.kind == args.die_on:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    if args.clock:
+        set_clock(args.clock)
+    if args.ticks:
+        jobs.every(1, name="ticks")(ticks)
     if args.trouble or args.deaf:
         make_trouble(jobs, args.trouble, ledger, deaf=args.deaf)
     around: list[Middleware] = [passing] if args.middleware else []

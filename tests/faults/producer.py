@@ -14,7 +14,7 @@ from typing import NoReturn
 import psutil
 from tests.faults.ledger import Ledger
 
-from surefoot import Queue, SurefootError
+from surefoot import Queue, SurefootError, clock
 
 queue = Queue(os.environ["FAULTS_URL"], name="jobs")
 ledger = Ledger(Path(os.environ["FAULTS_LEDGER"]))
@@ -76,6 +76,12 @@ def child(work: Callable[[], object], *, leave: Callable[[int], NoReturn] = os._
         ledger.write("child_failed", error=f"{type(error).__name__}: {error}")
     finally:
         leave(code)
+
+
+def set_clock(seconds: float) -> None:
+    """Have this process's clock so far ahead of the machine's."""
+    real = clock.wall_ms
+    clock.wall_ms = lambda: real() + round(seconds * 1000)
 
 
 def wait_for(pids: list[int]) -> None:

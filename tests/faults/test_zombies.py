@@ -136,3 +136,19 @@ def test_W19_workers_of_one_name(fleet: Fleet) -> None:
     verdict = fleet.all_over()
     verdict.assert_nothing_lost()
     assert set(verdict.doubled) == theirs, "a name kept nothing alive, and took nothing from the living"
+
+
+def test_W19_a_container_that_starts_again_under_its_old_name(fleet: Fleet) -> None:
+    """The name says nothing to the store: what the first start held waits for its lease, and costs one crash."""
+    first = fleet.start("--name", "web-1", "--lease", "5")
+    [id] = fleet.enqueue("work", seconds=60, later=0)
+    fleet.told("started", 1, id)
+    fleet.kill(first)
+    second = fleet.start("--name", "web-1", "--lease", "5")
+    fleet.ready(second)
+    held = fleet.record(id)
+    assert (held.state, held.caller) == ("processing", fleet.id_of(first)), "not the second one's by its name"
+    fleet.all_over().assert_nothing_lost()
+    record = fleet.record(id)
+    assert (record.counts.crashes, record.caller) == (1, fleet.id_of(second))
+    fleet.stop(second)

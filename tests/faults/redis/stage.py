@@ -5,7 +5,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
-from tests.conformance.stores import envelope
+from tests.faults.life import FAR_MS as FAR_MS  # these four for whoever stages
+from tests.faults.life import LEASE_MS as LEASE_MS
+from tests.faults.life import QUEUE as QUEUE
+from tests.faults.life import job as job
 from tests.servers import HOST
 from tests.servers import Server as Running
 
@@ -14,13 +17,9 @@ from surefoot.brokers.broker import Claim, Get, Put, Settle, Stats, Verb
 from surefoot.brokers.redis.broker import RedisBroker
 from surefoot.brokers.redis.server import Server
 from surefoot.client.session import SyncSession
-from surefoot.core.job import Due, Leased, NewJob
+from surefoot.core.job import Due, Leased
 from surefoot.core.transition import Finish, Transition
 
-QUEUE: Final = "shop:mail"
-LEASE_MS: Final = 60_000
-FAR_MS: Final = 1 << 50
-"""A trust in the clock that no lease lies beyond."""
 PATIENCE_S: Final = 60.0
 
 
@@ -36,10 +35,6 @@ def broker_at(port: int, **words: Any) -> Iterator[RedisBroker]:
         yield broker
     finally:
         broker.close_sync()
-
-
-def job(id: str, *, due: Due = None, **words: Any) -> NewJob:
-    return NewJob(id, envelope(id), due, **words)
 
 
 def all_of(server: Running) -> dict[str, dict[str, str]]:

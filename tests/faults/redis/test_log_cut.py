@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 from tests.faults.conftest import KEEPS_ALL
+from tests.faults.life import begin, follow
 from tests.faults.redis.conftest import check
-from tests.faults.redis.life import begin, contents, follow
+from tests.faults.redis.life import contents
 from tests.faults.redis.stage import broker_at
 from tests.servers import Server, start
 

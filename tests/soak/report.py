@@ -1,0 +1,108 @@
+"""The report of a soak: one table of what was counted and measured, and the story of the first offence."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from tests.faults.ledger import Fact
+from tests.soak.judge import Verdict
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """Memory at one moment in bytes, and the work done by then; `seconds` since the start. `server` None: not ours."""
+
+    seconds: float
+    steady: int
+    steady_jobs: int
+    server: int | None
+    jobs: int
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a soak found out."""
+
+    store: str
+    seconds: float
+    drained: float
+    lease: float
+    verdict: Verdict
+    made: Mapping[str, int]
+    samples: Sequence[Sample]
+    left_over: Sequence[str]
+    callers: int
+    tracebacks: Sequence[str]
+
+    @property
+    def good(self) -> bool:
+        """Whether everything that must be 0 is 0."""
+        return not self.verdict.offences and not self.left_over
+
+
+def rows(outcome: Outcome) -> list[tuple[str, str]]:
+    """The table."""
+    verdict = outcome.verdict
+    told, states = verdict.told, verdict.states
+    found = [
+        ("store", outcome.store),
+        (
+            "time",
+            f"{outcome.seconds:.0f} s of faults, then drained in {outcome.drained:.1f} s; lease {outcome.lease:g} s",
+        ),
+        ("faults", ", ".join(f"{count:,} {what}" for what, count in outcome.made.items())),
+        ("accepted", f"{told['accepted']:,} ({told['accepted'] / outcome.seconds:.0f} a second)"),
+        ("refused, duplicates by key", f"{told['refused']:,}, {told['duplicate']:,}"),
+        ("unknown, enqueued again", f"{told['unknown']:,}"),
+        ("completed", f"{states['completed']:,}"),
+        ("dead, cancelled, expired", f"{states['dead']:,}, {states['cancelled']:,}, {states['expired']:,}"),
+        ("runs", f"{verdict.runs:,}"),
+        ("facts in the ledger", f"{told.total():,} ({told.total() / outcome.seconds:.0f} a second)"),
+        *((f"again: {cause}", f"{count:,}") for cause, count in verdict.causes.most_common()),
+        ("**lost**", str(len(verdict.lost))),
+        ("**run again without a cause**", str(len(verdict.unexplained))),
+        ("**two good leases at one time**", str(len(verdict.overlaps))),
+        ("**left over in the store**", str(len(outcome.left_over))),
+        ("from a kill to the next run, nothing else wrong", _spread(verdict.recoveries)),
+        ("the same, with other faults between", _spread(verdict.disturbed)),
+        ("memory of a worker that lived through it", _slope([(s.steady_jobs, s.steady) for s in outcome.samples])),
+    ]
+    with_server = [(s.jobs, s.server) for s in outcome.samples if s.server is not None]
+    if with_server:
+        found.append(("memory of the server", _slope(with_server)))
+    found.append(("callers that the store remembers in the end", f"{outcome.callers:,}"))
+    found.append(("processes whose log has a traceback", f"{len(outcome.tracebacks):,}"))
+    return found
+
+
+def table(outcome: Outcome) -> str:
+    """The rows as a table of a page."""
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in rows(outcome))])
+
+
+def story(outcome: Outcome, facts: Iterable[Fact]) -> str:
+    """The first offence: what must not be, and every line of the ledger about its job."""
+    verdict = outcome.verdict
+    if not verdict.offences:
+        return "\n".join(outcome.left_over[:20])
+    first = verdict.offences[0]
+    lines = [f"{first.job}: {first.what}", *(str(fact) for fact in facts if fact["job"] == first.job)]
+    return "\n".join(lines)
+
+
+def _spread(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return "none"
+    ordered = sorted(seconds)
+    middle, high = ordered[len(ordered) // 2], ordered[len(ordered) * 99 // 100]
+    return f"{len(ordered):,}: half within {middle:.1f} s, 99 % within {high:.1f} s, longest {ordered[-1]:.1f} s"
+
+
+def _slope(points: Sequence[tuple[int, int]]) -> str:
+    """The straight line through the later two thirds: the first third is the warming up."""
+    late = points[len(points) // 3 :]
+    if len(late) < 3 or late[-1][0] == late[0][0]:
+        return "too short to say"
+    across = sum(x for x, _ in late) / len(late)
+    up = sum(y for _, y in late) / len(late)
+    slope = sum((x - across) * (y - up) for x, y in late) / sum((x - across) ** 2 for x, _ in late)
+    mib = 1 << 20
+    done = late[-1][0] - late[0][0]
+    return f"{slope * 10_000 / mib:+.2f} MiB per 10,000 jobs ({late[-1][1] / mib:.1f} MiB; over {done:,} jobs)"
