@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults soak versions bench docs format clean build venv lint types
+.PHONY: help demo test check faults simulate soak versions bench docs format clean build venv lint types
 .SILENT:
 
 # Run a command; show what it printed only if it failed.
@@ -44,6 +44,9 @@ SOAK_S := $(if $(filter command,$(origin SECONDS)),$(SECONDS),60)
 SOAK_MORE := $(if $(filter command,$(origin LEASE)),--lease $(LEASE)) $(if $(filter command,$(origin URL)),--url "$(URL)")
 soak: .venv/.stamp ## everything at once, and all that can go wrong, for SECONDS=60 a store (LEASE=10, URL=...: yours)
 	$(BIN)/python -m tests.soak $(SOAK_S) $(SOAK_MORE)
+
+simulate: .venv/.stamp ## many lives on virtual time with faults drawn from seeds, on all cores (SEEDS=10000)
+	$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),10000)
 
 versions: .venv/.stamp ## the tests on every Python here, with the lowest and the newest dependencies (nox)
 	$(PIP) install -qq --group nox

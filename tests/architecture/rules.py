@@ -20,6 +20,7 @@ WORLD_BUILTINS = frozenset({"breakpoint", "input", "open", "print"})
 TIME_READERS = frozenset(
     {"datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today"}
 )
+CHANCE_DRAWERS = frozenset({"os.urandom", "os.getrandom", "uuid.uuid1", "uuid.uuid4"})
 CODE_LOADERS = frozenset("_pickle cloudpickle dill joblib jsonpickle marshal pickle shelve yaml".split())
 CODE_RUNNERS = frozenset({"eval", "exec", "compile", "__import__"})
 NAMES_THAT_SAY_NOTHING = frozenset({"common", "constants", "helpers", "misc", "types", "utils"})
@@ -89,6 +90,17 @@ def time_readings(source: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr == "time" and "loop" in ast.unparse(node.value).lower():
             yield f"{node.lineno}: only clock.py reads the loop's time: take a clock from surefoot.clock"
+
+
+def chance_draws(source: str) -> Iterator[str]:
+    """Draws of chance, which only chance.py may make: a test must be able to repeat all of them."""
+    tree = ast.parse(source)
+    for line, name in imported(tree):
+        if name.partition(".")[0] in ("random", "secrets"):
+            yield f"{line}: only chance.py imports {name}: draw from surefoot.chance"
+    for line, name in mentioned(tree):
+        if name in CHANCE_DRAWERS:
+            yield f"{line}: only chance.py draws {name}: draw from surefoot.chance"
 
 
 def unsafe_loading(source: str) -> Iterator[str]:

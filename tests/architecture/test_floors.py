@@ -56,6 +56,7 @@ def contracts_on_a_broken_house(tmp_path_factory: pytest.TempPathFactory) -> str
     files = {
         "__init__.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from surefoot.worker import Worker\n",
         "clock.py": "from surefoot.core import names\n",
+        "chance.py": "",
         "worker.py": "from surefoot.supervisor import restart\n",
         "supervisor.py": "restart = 1\n",
         "shelf.py": "",

@@ -10,6 +10,7 @@ from tests.architecture import lua, rules
 
 HOUSE = Path(__file__).parents[2] / "src" / "surefoot"
 CLOCK = HOUSE / "clock.py"
+CHANCE = HOUSE / "chance.py"
 SCHEDULE = HOUSE / "core" / "schedule.py"
 LUA = HOUSE / "brokers" / "redis" / "lua"
 BROKER = HOUSE / "brokers" / "broker.py"
@@ -38,6 +39,11 @@ def test_core_is_pure() -> None:
 def test_only_clock_reads_time() -> None:
     assert CLOCK.exists()
     hold(complaints([path for path in sources() if path != CLOCK], rules.time_readings))
+
+
+def test_only_chance_draws_chance() -> None:
+    assert CHANCE.exists()
+    hold(complaints([path for path in sources() if path != CHANCE], rules.chance_draws))
 
 
 def test_S2_no_pickle_yaml_or_eval_in_the_source() -> None:

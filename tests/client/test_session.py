@@ -15,7 +15,7 @@ from tests.client.shop import Hand, Wire, meanwhile, queue_on, store
 
 from surefoot import Key, OutcomeUnknown, Queue, StoreError, StoreUnavailable, StoreUnsuitable
 from surefoot.brokers.answers import PutAnswer
-from surefoot.brokers.broker import Cancel, Claim, Configure, Get, NoAnswer, Put, Refused, Stats, Verb
+from surefoot.brokers.broker import Cancel, Claim, Configure, Get, NoAnswer, NoRoom, Put, Refused, Stats, Verb
 from surefoot.client.caller import Caller, exchange, new_caller
 from surefoot.client.line import Parcel
 from surefoot.client.session import Session, Sessions, SyncSession, new_id, sessions_with
@@ -236,6 +236,24 @@ def test_a_store_that_must_not_be_used_is_not_tried_again(wire: Wire) -> None:
     with pytest.raises(StoreUnsuitable, match="too old"):
         SyncSession(wire).ask([put(job())])
     assert len(wire.calls) == 1
+
+
+def test_a_full_store_after_a_repeat_does_not_mean_that_nothing_is_stored() -> None:
+    """It remembers nothing of what it refuses: the first sending may still come, when there is room again."""
+    once = exchange(Caller(), [put(job("a"))], 5, "here")
+    next(once)
+    with pytest.raises(StopIteration) as told:
+        once.send([NoRoom("full")])
+    assert type(told.value.value[0]) is NoRoom, "sent once, and refused: certainly not stored"
+    twice = exchange(Caller(), [put(job("a"))], 5, "here")
+    next(twice)
+    assert isinstance(twice.throw(NoAnswer()), float)
+    next(twice)
+    with pytest.raises(StopIteration) as told:
+        twice.send([NoRoom("full")])
+    [unknown] = told.value.value
+    assert type(unknown) is OutcomeUnknown
+    assert unknown.job_ids == ("a",)
 
 
 def test_no_call_is_said_for_more_than_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,8 @@ from surefoot import __version__
 from surefoot.cli.main import commands
 from surefoot.cli.options import duration, duration_above_zero, names
 
-BUILT = set(
-    "cancel completion cron dead demo doctor enqueue explain init jobs pause resume stats version".split()
-    + ["worker", "workers"]
-)
+_NAMES = "cancel completion cron dead demo doctor enqueue explain init jobs pause resume stats version"
+BUILT = {*_NAMES.split(), "worker", "workers"}
 
 
 def all_commands(

@@ -83,6 +83,24 @@ class TestTrust:
         trust.heard(1_615_000, asked=16.0, now=16.0)
         assert trust.until_ms(16.1) == 0
 
+    def test_contact_begins_with_the_first_reply_after_a_failure_not_with_the_failure(self) -> None:
+        trust = Trust(1_000, now=0.0)
+        trust.heard(1_000_000, asked=0.0, now=0.0)
+        trust.broken(5.0)
+        trust.heard(1_005_900, asked=5.9, now=5.9)
+        assert trust.until_ms(6.1) == 0
+        assert trust.until_ms(7.0) > 0
+
+    def test_no_jump_that_goes_unnoticed_ends_a_short_lease_that_is_renewed(self) -> None:
+        """Whoever lives has renewed within a quarter of the lease: three quarters of it are left."""
+        lease_ms = 2_000
+        trust = Trust(lease_ms, now=0.0)
+        trust.heard(1_000_000, asked=0.0, now=0.0)
+        trust.heard(1_010_000, asked=10.0, now=10.0)
+        assert 1_010_000 <= trust.until_ms(10.0) < 1_010_000 + 3 * lease_ms // 4
+        trust.heard(1_010_100 + lease_ms // 2, asked=10.1, now=10.1)
+        assert trust.until_ms(10.2) == 0
+
 
 class TestDrain:
     def test_the_first_stop_gives_time_and_the_second_takes_it(self) -> None:

@@ -146,6 +146,15 @@ class TestTurn:
         assert desk.turn.next_in(2.0) == pytest.approx(4.0)
         assert desk.claim(6.0).want == 4
 
+    def test_whatever_call_waited_out_an_outage_shakes_the_trust_in_the_clock(self) -> None:
+        """Nobody could renew in it: the claim that comes after it must not take over what the living hold."""
+        desk = Desk()
+        desk.gets(now=1.0, wait_ms=1)
+        assert desk.claim(20.0).trust_ms > 0
+        desk.turn.heard([Prune(QUEUE)], [0], 21.0, 30.0)
+        assert desk.claim(30.1).trust_ms == 0
+        assert desk.claim(40.1).trust_ms > 0
+
     def test_a_claim_of_nothing_does_not_make_a_queue_known_to_be_empty(self) -> None:
         desk = Desk(concurrency=1)
         desk.gets(leased("a"))

@@ -3,14 +3,12 @@
 A generator does it once for both kinds of session: it yields what to send or how long to wait, and does no I/O itself.
 """
 
-import base64
 import os
-import random
 from collections.abc import Generator, Sequence
 from typing import Any, Final, TypeAlias
 
-from surefoot import clock
-from surefoot.brokers.broker import READS, Call, NoAnswer, Put, Refused, Verb
+from surefoot import chance, clock
+from surefoot.brokers.broker import READS, Call, NoAnswer, NoRoom, Put, Refused, Verb
 from surefoot.core.errors import OutcomeUnknown, StoreError, StoreUnavailable, StoreUnsuitable
 
 PATIENCE_S: Final = 600.0
@@ -25,16 +23,13 @@ Exchange: TypeAlias = Generator[Call | float, list[Any], list[Any]]
 
 
 def new_id() -> str:
-    """An id for a job: 12 hex digits of milliseconds and 16 of chance, so that ids sort by time.
-
-    Each asks the system for its chance: bytes drawn ahead would be the same in a clone of a virtual machine.
-    """
-    return f"{clock.wall_ns() // 1_000_000:012x}{os.urandom(8).hex()}"
+    """An id for a job: 12 hex digits of milliseconds and 16 of chance, so that ids sort by time."""
+    return f"{clock.wall_ns() // 1_000_000:012x}{chance.token(8).hex()}"
 
 
 def new_caller() -> str:
     """80 random bits as 16 letters."""
-    return base64.b32encode(os.urandom(10)).decode().lower()
+    return chance.letters(16)
 
 
 class Caller:
@@ -57,7 +52,7 @@ class Caller:
     def call(self, verbs: Sequence[Verb[Any]]) -> Call:
         """The next call."""
         self.number += 1
-        return Call(self.name, self.number, base64.b32encode(os.urandom(5))[:4].decode().lower(), tuple(verbs))
+        return Call(self.name, self.number, chance.letters(4), tuple(verbs))
 
     def question(self, verbs: Sequence[Verb[Any]]) -> Call:
         """A call that only reads: it needs no number of its own."""
@@ -112,7 +107,7 @@ def exchange(caller: Caller, verbs: Sequence[Verb[Any]], seconds: float, address
         left = until - clock.with_suspend()
         if left <= 0:
             raise (_unknown(verbs, address, seconds) if maybe else _unavailable(trouble, verbs, address)) from trouble
-        yield min(left, pause * random.uniform(0.5, 1))
+        yield min(left, pause * chance.between(0.5, 1))
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
 
@@ -126,17 +121,18 @@ def _take(
 ) -> list[int]:
     """Put what was heard into `answers`; gives the places that must be said again under another caller.
 
-    A number that came late means: never executed, if it was sent once; after a repeat nobody knows.
+    A number that came late means: never executed, if it was sent once; after a repeat nobody knows. Nor when the store
+    is full: it remembers nothing of what it refuses, and an earlier sending may come when there is room again.
     """
     again: list[int] = []
     for place, answer in zip(places, heard, strict=True):
         answers[place] = answer
-        if type(answer) is Refused:
-            if answer.word == "STALE" and unsure:
-                verbs, address, seconds = told
-                answers[place] = _unknown([verbs[place]], address, seconds)
-            else:
-                again.append(place)
+        refused = type(answer) is Refused
+        if unsure and (isinstance(answer, NoRoom) or (refused and answer.word == "STALE")):
+            verbs, address, seconds = told
+            answers[place] = _unknown([verbs[place]], address, seconds)
+        elif refused:
+            again.append(place)
     return again
 
 

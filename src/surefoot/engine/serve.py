@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 from typing import Any, Final
 
-from surefoot import clock
+from surefoot import chance, clock
 from surefoot.brokers.broker import Broker, Verb
 from surefoot.client.session import Session
 from surefoot.core.errors import StoreError
@@ -225,7 +224,7 @@ class Serving:
             if await self._fitness.look():
                 return
             self.lost_contact()
-            await self._sleep(random.uniform(0.5, 1) * _LOOK_AGAIN_S)
+            await self._sleep(chance.between(0.5, 1) * _LOOK_AGAIN_S)
 
     async def _exchange(self, verbs: Sequence[Verb[Any]]) -> None:
         """One round trip. Nothing cancels it but the end of all patience: a reply on its way holds jobs."""

@@ -3,7 +3,10 @@
 from typing import Final
 
 SLIP_MS: Final = 2_000
-"""How far a reply may be off the estimate before contact counts as broken (a clock jump, a paused machine)."""
+"""How far a reply may be off the estimate before contact counts as broken (a clock jump, a paused machine).
+
+A quarter of a lease at most: whoever lives has three left when it renews, and no jump that goes unnoticed ends them.
+"""
 
 
 class Trust:
@@ -15,6 +18,8 @@ class Trust:
 
     def __init__(self, lease_ms: int, now: float) -> None:
         self._lease_s = lease_ms / 1000
+        self._slip_ms = min(SLIP_MS, lease_ms // 4)
+        self._silent = False
         self._since = now
         self._reply_ms: int | None = None
         self._reply_at = now
@@ -23,16 +28,24 @@ class Trust:
         """A reply that carries the store's time; `asked` and `now`: when the call was first sent and answered
         (monotonic).
         """
-        slow = now - asked > self._lease_s / 4
-        jumped = self._reply_ms is not None and abs(store_ms - self.estimate_ms(now)) > SLIP_MS
-        if slow or jumped:
+        self.answered(asked, now)
+        if self._reply_ms is not None and abs(store_ms - self.estimate_ms(now)) > self._slip_ms:
             self._since = now
         self._reply_ms = store_ms
         self._reply_at = now
 
+    def answered(self, asked: float, now: float) -> None:
+        """Any reply. Contact begins with the first one after a failure, and anew with one that took so long that it may
+        have waited out an outage, in which nobody could renew.
+        """
+        if self._silent or now - asked > self._lease_s / 4:
+            self._since = now
+        self._silent = False
+
     def broken(self, now: float) -> None:
-        """A call failed: contact begins anew."""
+        """A call failed: contact begins anew, with the next reply."""
         self._since = now
+        self._silent = True
 
     def rested(self, until: float, now: float) -> None:
         """A rest that should have ended at `until` ended now. Much later: this machine was frozen, and the others
@@ -51,7 +64,7 @@ class Trust:
         """The latest store time that this worker believes; 0 means: take nobody's lease."""
         if self._reply_ms is None or now < self.regained_at():
             return 0
-        return self.estimate_ms(now) + SLIP_MS
+        return self.estimate_ms(now) + self._slip_ms
 
     def regained_at(self) -> float:
         """When one lease of unbroken contact is over (monotonic)."""

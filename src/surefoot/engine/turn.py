@@ -3,12 +3,12 @@ no clock.
 """
 
 import logging
-import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from surefoot import chance
 from surefoot.brokers.answers import Claimed, Hold, Lease, Verdict
 from surefoot.brokers.broker import Claim, Extend, NoRoom, Prune, Settle, Stats, Tick, Verb
 from surefoot.client.session import new_id
@@ -225,6 +225,7 @@ class Turn:
 
     def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any], asked: float, now: float) -> None:
         """Take the answers of a call in; `asked` and `now` are when it was sent and answered."""
+        self.trust.answered(asked, now)  # whatever was asked: a tick may have waited out an outage too
         for verb, answer in zip(verbs, answers, strict=True):
             match verb:
                 case Settle():
@@ -298,13 +299,13 @@ class Turn:
             run = running.run
             self._report.event("lease_lost", queue=running.queue, job=run.leased.id, task=run.spec.name)
             return
-        chance = random.random()
+        share = chance.share()
         started_ms = None if type(outcome) is Returned else running.started_ms
         try:
-            transition = decide(running.run, outcome, now_ms, chance, started_ms)
+            transition = decide(running.run, outcome, now_ms, share, started_ms)
         except Exception as mistake:  # never leave a job in our hands because a decision about it failed
             log.exception("job %s: its outcome could not be decided on", running.run.leased.id)
-            transition = decide(running.run, Raised(describe(mistake)), now_ms, chance, started_ms)
+            transition = decide(running.run, Raised(describe(mistake)), now_ms, share, started_ms)
         if type(transition.to) is Bury:
             transition = self._told(transition, running.run.spec, running.run.attempt, now_ms)
         self.unsettled.done(running.queue, Settled(transition, running, outcome))

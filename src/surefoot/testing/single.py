@@ -1,14 +1,13 @@
 """One run by itself, and the inside of a job: no store, no sandbox, no other job."""
 
 import asyncio
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar, final
 
 import msgspec
 
-from surefoot import clock
+from surefoot import chance, clock
 from surefoot.brokers.answers import Record
 from surefoot.client.operation import inside_loop
 from surefoot.client.queue import Queue
@@ -58,7 +57,7 @@ async def run_job(draft: Draft[R], *, state: object = None, attempt: int = 1) ->
     if is_for_the_test(error):
         assert error is not None
         raise from_handler(error)
-    decided = decide(admitted, ended.outcome, clock.wall_ms(), random.random(), running.started_ms)
+    decided = decide(admitted, ended.outcome, clock.wall_ms(), chance.share(), running.started_ms)
     if type(ended.outcome) is TimedOut:
         error = TimeoutError(error_in(decided).message)
     value: Any = None

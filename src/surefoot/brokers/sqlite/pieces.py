@@ -3,12 +3,12 @@
 Named as the protocol names them. No verb lives here.
 """
 
-import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
 
+from surefoot import chance
 from surefoot.brokers.broker import Refused
 from surefoot.brokers.sqlite.spoiled import moment, raw
 from surefoot.brokers.sqlite.statements import script
@@ -200,7 +200,7 @@ def recall(tx: Tx, queue: str, verb: str, decode: Callable[[bytes], T]) -> "T | 
             raise Refused("STALE")
     most = 4 if found is None else 8 if tx.number % 64 == 0 else 0
     if most:
-        anywhere = "".join(random.choices("234567abcdefghijklmnopqrstuvwxyz", k=4))
+        anywhere = chance.letters(4)
         tx.do(_FORGET_CALLERS, queue=queue, verb=verb, before=tx.now_ms - _CALLER_UNUSED_MS, id=anywhere, most=most)
     return None
 

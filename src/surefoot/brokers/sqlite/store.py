@@ -7,13 +7,12 @@ import contextlib
 import ctypes
 import logging
 import os
-import random
 import sqlite3
 import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from surefoot import clock
+from surefoot import chance, clock
 from surefoot.brokers.sqlite import faults, gate, schema
 from surefoot.brokers.sqlite.lockfile import LockFile
 from surefoot.brokers.sqlite.statements import script
@@ -186,7 +185,7 @@ class Store:
             except sqlite3.OperationalError as error:
                 if not faults.is_busy(error) or clock.monotonic() >= deadline:
                     raise
-                clock.sleep_blocking(random.uniform(0.001, 0.01))
+                clock.sleep_blocking(chance.between(0.001, 0.01))
 
     def _look_at_wal(self) -> None:
         with contextlib.suppress(OSError):

@@ -3,10 +3,10 @@
 On a server it touches no key but its own, and removes those by name: nothing is flushed, nothing is searched for.
 """
 
-import secrets
 from pathlib import Path
 from typing import Final, Protocol
 
+from surefoot import chance
 from surefoot.brokers.connect import parse
 from surefoot.cli.demo.app import shop
 from surefoot.core.errors import ConfigError, StoreError
@@ -57,7 +57,7 @@ class Namespace:
             raise ConfigError(
                 f"--redis takes the URL of a server, such as redis://localhost:6379/0, not {address.url}."
             )
-        self._name = f"demo-{secrets.token_hex(4)}"
+        self._name = f"demo-{chance.token(4).hex()}"
         self._shown = address.url
         address_only, _, query = url.partition("#")[0].partition("?")
         options = [one for one in query.split("&") if one and not one.startswith("namespace=")]

@@ -1,12 +1,12 @@
 """The command doctor: which stores and queues are meant, the checks in their order, the exit code."""
 
 import os
-import secrets
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from surefoot import chance
 from surefoot.cli.doctor.findings import Finding, fail, ok, tell, warn
 from surefoot.cli.exits import NO, STORE, StoreFault
 from surefoot.cli.options import scoped
@@ -195,7 +195,7 @@ def _server_findings(broker: "Broker", namespace: str) -> Iterator[Finding]:
 
     if isinstance(broker, RedisBroker):
         try:
-            facts = examine(broker.server, namespace, secrets.token_hex(4))
+            facts = examine(broker.server, namespace, chance.token(4).hex())
         except NoAnswer as later:
             raise StoreUnavailable(str(later) or f"no answer from {broker.address}") from None
         yield from judge_server(facts, namespace)
@@ -212,7 +212,7 @@ def _file_findings(broker: "Broker") -> Iterator[Finding]:
     if broker.path == MEMORY:
         yield warn("file", "in memory: its jobs are gone with their process.", "Use a file or a server.", exists=True)
     else:
-        yield from judge_file(examine(broker.path, secrets.token_hex(4)), broker.path)
+        yield from judge_file(examine(broker.path, chance.token(4).hex()), broker.path)
 
 
 def _sentence(text: str) -> str:
