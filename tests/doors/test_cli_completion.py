@@ -46,7 +46,7 @@ def offered(shop: Shop, *words: str, **environment: str) -> list[str]:
         ("wor", ["worker", "workers"]),
         ("dead re", ["requeue"]),
         ("worker --log-", ["--log-level", "--log-format"]),
-        ("worker --proc", []),
+        ("worker --proc", ["--processes"]),
         ("worker --log-format ", ["text", "json"]),
         ("jobs --state p", ["pending", "parked", "processing"]),
         ("completion ", ["bash", "zsh", "fish"]),

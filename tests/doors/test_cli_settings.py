@@ -230,7 +230,10 @@ def test_a_wrong_value_names_its_key_and_file(path: str, line: str, sentence: st
             "[tool.surefoot.worker]\nqueue = [{a = 1}]",
             "[tool.surefoot.worker] in {path}: 'queue' is a table, and one value is wanted.",
         ),
-        ("[tool.surefoot.worker]\nhelp = true", "[tool.surefoot.worker] in {path} has no key 'help'."),
+        (
+            "[tool.surefoot.worker]\nhelp = true",
+            "[tool.surefoot.worker] in {path} has no key 'help'; did you mean 'health'?",
+        ),
     ],
 )
 def test_a_table_of_another_shape_is_refused(text: str, sentence: str, shop: Shop) -> None:

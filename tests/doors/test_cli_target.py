@@ -206,11 +206,17 @@ def test_a_worker_keeps_its_own_options(shop: Shop) -> None:
     assert ran.err.startswith("surefoot: 'shop:worker' is a Worker and serves its own queues; name it alone.")
 
 
-def test_a_task_that_no_worker_can_run_is_found_by_check(shop: Shop) -> None:
-    shop.write("heavy.py", "from shop import mail\n@mail.task(executor='process')\ndef heavy() -> None: ...\n")
+def test_a_task_that_no_child_process_could_find_is_found_by_check(shop: Shop) -> None:
+    shop.write(
+        "heavy.py",
+        "from shop import mail\ndef make():\n    @mail.task(name='heavy', executor='process')\n"
+        "    def heavy() -> None: ...\nmake()\n",
+    )
     ran = shop.here("worker", "heavy:mail", "--check")
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err.startswith("surefoot: task 'heavy' of queue 'mail' wants executor=\"process\", which is reserved")
+    assert ran.err.startswith(
+        "surefoot: task 'heavy' of queue 'mail' wants executor=\"process\" and is an inner function"
+    )
 
 
 def test_a_file_with_the_name_of_a_module_of_python_breaks_nothing_and_is_told(shop: Shop) -> None:

@@ -237,15 +237,18 @@ def test_the_reason_why_it_does_not_start_is_a_json_line(
     assert str(line.get("traceback", "")).endswith(traceback)
 
 
-def test_processes_are_not_in_this_release(shop: Shop) -> None:
-    for words in (("-p", "4"), ("--processes", "4")):
+def test_what_needs_a_parent_is_refused_in_a_sentence_where_it_cannot_be(shop: Shop) -> None:
+    for words, sentence in (
+        (("-p", "0"), "invalid value for '-p' / '--processes': 0 is not in the range x>=1."),
+        (("--health", "web"), "invalid value for '--health': 'web' is not a port; write 8080, or 0.0.0.0:8080."),
+        (
+            ("-p", "2", "--reload"),
+            "--reload is for one worker that you work on; leave out --processes and what needs it.",
+        ),
+    ):
         ran = shop.here("worker", "shop:mail", *words)
         assert (ran.code, ran.out) == (2, "")
-        assert ran.err == (
-            "surefoot: worker --processes: reserved and not in this release; start one worker for each core, or use "
-            "--threads. See `surefoot worker --help`.\n"
-        )
-    assert "--processes" not in shop.here("worker", "--help").out
+        assert ran.err == f"surefoot: {sentence} See `surefoot worker --help`.\n"
 
 
 def test_hands_that_know_other_queues_are_understood(shop: Shop) -> None:

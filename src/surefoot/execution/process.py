@@ -58,10 +58,10 @@ class Process:
         self.state: Literal["starting", "idle", "busy", "leaving", "dying", "gone"] = "starting"
         self.running: Running | None = None
         self.future: asyncio.Future[Outcome] | None = None
-        self.ready = False
-        self.jobs = 0
-        self.killed = False
-        self.begun = False
+        self.ready: bool = False
+        self.jobs: int = 0
+        self.killed: bool = False
+        self.begun: bool = False
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         self._socket = ours
@@ -81,7 +81,7 @@ class Process:
             theirs.close()
             os.close(life)
             os.close(page)
-        self.pid = self._popen.pid
+        self.pid: int = self._popen.pid
         loop.add_reader(ours, self._readable)
         threading.Thread(target=self._wait, name="surefoot-child", daemon=True).start()
 

@@ -276,7 +276,7 @@ def test_no_statement_reads_the_whole_of_a_table_of_jobs(path: Path, open_store:
     assert "claim" in names
     for name in names:
         for title, statement in script(name).items():
-            if name == "schema":
+            if name in ("schema", "orphans"):  # orphans: somebody at the machine asked for a look at all of it
                 continue
             plan = connection.execute(
                 f"EXPLAIN QUERY PLAN {statement.text}", statement.row([None] * len(statement.slots))

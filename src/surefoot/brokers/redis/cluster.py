@@ -48,7 +48,7 @@ class Slots:
 
     def __init__(self, server: Server) -> None:
         self.server: Final = server
-        self.stale = True
+        self.stale: bool = True
         self._seeds: Final = [(node.host, node.port) for node in server.nodes]
         self._owners: list[Place | None] = [None] * SLOTS
         self._ways: dict[Place, Way] = {}

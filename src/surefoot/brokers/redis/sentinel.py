@@ -31,7 +31,7 @@ class Way:
     """
 
     def __init__(self, server: Server) -> None:
-        self.age = 0
+        self.age: int = 0
         self.server: Final = server
         self._sentinels = server.sentinels
         self._place: tuple[str, int] | None = None
