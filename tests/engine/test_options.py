@@ -115,8 +115,13 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (root / f"{module}.py").write_text("")
     (root / "broken" / "__init__.py").write_text("import nothing_of_this_name\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    forget("shop")  # another test's package of this name
     yield root
-    for name in [name for name in sys.modules if name.partition(".")[0] == "shop"]:
+    forget("shop")
+
+
+def forget(package: str) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]
 
 
