@@ -169,8 +169,8 @@ class RedisBroker:
             elif isinstance(answer, Exception):
                 told = meaning(self.address, call.verbs[place].queue, answer)
                 if isinstance(told, NoAnswer | StoreUnavailable):
-                    self._unknown()
                     if word_of(answer) in DEMOTED:
+                        self._unknown()
                         self._connections.renew()
                     raise told
                 answers[place] = told
