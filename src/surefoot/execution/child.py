@@ -191,7 +191,7 @@ class Child:
         running.begin()
         self._host.begins()
         outcome = contextvars.copy_context().run(self._outcome, running)
-        if type(outcome) is Returned and work.keep:
+        if type(outcome) is Returned:
             return outcome, spec.signature.encode_result(outcome.value)
         return outcome, None
 

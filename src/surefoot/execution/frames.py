@@ -55,14 +55,13 @@ class Begin(msgspec.Struct, frozen=True, tag="begin"):
 
 
 class Work(msgspec.Struct, frozen=True, tag="work"):
-    """One job to run. `ahead_ms`: the store's clock minus this machine's monotonic one; `keep`: a result is wanted."""
+    """One job to run. `ahead_ms`: the store's clock minus this machine's monotonic one."""
 
     queue: str
     leased: Leased
     attempt: int
     timeout_ms: int | None
     ahead_ms: int
-    keep: bool
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

@@ -221,7 +221,7 @@ class ProcessLane:
             self._began(running)
         now = clock.monotonic()
         ahead_ms = self._host.ms_at(now) - round(now * 1000)
-        work = Work(running.queue, run.leased, run.attempt, run.timeout_ms, ahead_ms, keep=True)
+        work = Work(running.queue, run.leased, run.attempt, run.timeout_ms, ahead_ms)
         child.give(work, running, future, stopping=self._host.stopping)
 
     def _release(self, child: Process, outcome: Outcome) -> None:
