@@ -97,7 +97,7 @@ types: .venv/.stamp
 .venv/.stamp: pyproject.toml | $(BIN)/python
 	echo "Installing what a contributor needs into .venv ..."
 	$(PIP) install -qq --upgrade 'pip>=25.1'
-	$(PIP) install -qq -e '.[demo,redis,django,reload]' --group dev
+	$(PIP) install -qq -e '.[demo,redis,django,reload,metrics,otel,sentry]' --group dev
 	touch .venv/.demo .venv/.server $@
 
 .venv/.matrix: .venv/.stamp

@@ -11,7 +11,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 CORE = ["tests/unit", "tests/conformance", "tests/client", "tests/engine", "tests/testing", "tests/architecture"]
-WHAT_TESTS_NEED = [".[demo,django,redis,reload]", "--group", "test"]
+WHAT_TESTS_NEED = [".[demo,django,metrics,otel,redis,reload,sentry]", "--group", "test"]
 WHAT_ALL_TESTS_NEED = [*WHAT_TESTS_NEED, "--group", "dev"]
 
 nox.needs_version = ">=2025.5"

@@ -77,6 +77,11 @@ def raised(running: Running, error: BaseException) -> Outcome:
             return Raised(in_words(error), running.run.spec.retry.tries(error))
 
 
+def outcome_of(job: JobContext, error: BaseException) -> Outcome:
+    """What a run that ends with `error` counts as; for middleware that tells of it."""
+    return raised(job._running, error)
+
+
 def in_words(error: BaseException) -> ErrorInfo:
     """An exception with the last lines of its traceback; constant text where even that cannot be made."""
     try:
