@@ -1,18 +1,39 @@
-"""GET /healthz and /readyz for whoever watches a worker: a thread of its own answers, from two questions."""
+"""GET /healthz and /readyz for whoever watches a worker, and pages beside them: a thread of its own answers."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Final, TypeAlias
 
-_WORDS: Final = {True: (200, b"ok\n"), False: (503, b"no\n")}
+Page: TypeAlias = tuple[int, str, bytes]
+"""An answer: its status, content type and body."""
+
+_PLAIN: Final = "text/plain; charset=utf-8"
+_WORDS: Final[Mapping[bool, Page]] = {True: (200, _PLAIN, b"ok\n"), False: (503, _PLAIN, b"no\n")}
 
 
 class Health:
-    """Answers 200 or 503. `alive`: start me again if not; `ready`: counts as started, and not yet told to leave."""
+    """Answers 200 or 503. `alive`: start me again if not; `ready`: counts as started, and not yet told to leave.
 
-    def __init__(self, host: str, port: int, *, alive: Callable[[], bool], ready: Callable[[], bool]) -> None:
-        questions = {"/healthz": alive, "/readyz": ready}
+    `pages`: what else there is, by path.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        alive: Callable[[], bool],
+        ready: Callable[[], bool],
+        pages: Mapping[str, Callable[[], Page]],
+    ) -> None:
+        answers: dict[str, Callable[[], Page]] = {
+            "/healthz": lambda: _WORDS[alive()],
+            "/readyz": lambda: _WORDS[ready()],
+            **pages,
+        }
+        *but_last, last = answers
+        nothing = (404, _PLAIN, f"there is {', '.join(but_last)} and {last}\n".encode())
 
         class Answer(BaseHTTPRequestHandler):
             """One request."""
@@ -20,10 +41,10 @@ class Health:
             timeout = 10  # seconds for a slow client
 
             def do_GET(self) -> None:
-                question = questions.get(self.path.partition("?")[0])
-                status, body = (404, b"there is /healthz and /readyz\n") if question is None else _WORDS[question()]
+                page = answers.get(self.path.partition("?")[0])
+                status, kind, body = nothing if page is None else page()
                 self.send_response(status)
-                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 if self.command == "GET":

@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any, Final
 
 from surefoot import clock
-from surefoot.health import Health
+from surefoot.engine.meter import Figures, Meter, added, decode
+from surefoot.health import Health, Page
 
 LIFELINE: Final = "SUREFOOT_LIFELINE"
 """Names the descriptor by which a child hears that its parent is gone, and says that it is ready."""
@@ -26,7 +27,8 @@ BACKOFF_MOST_S: Final = 3.5
 
 _BACKOFF_FIRST_S: Final = 0.1
 _STEADY_S: Final = 10.0
-_READY: Final = b"r"
+_READY: Final = b"ready"
+_FIGURES_S: Final = 1.0
 _STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 _HOPELESS: Final = (2, 3, 4)
 """Exit codes of a child that another start does not cure: wrong usage, no application, no store."""
@@ -52,6 +54,8 @@ def held_by_a_parent() -> bool:
 
 
 _line: int | None = None
+_speaking = threading.Lock()
+_never: Final = threading.Event()
 
 
 def tell_ready() -> None:
@@ -59,8 +63,38 @@ def tell_ready() -> None:
     if _line is None:
         notify("READY=1")
     else:
-        with contextlib.suppress(OSError):
-            os.write(_line, _READY)
+        _say(_line, _READY)
+
+
+def tell_figures(meter: Meter) -> None:
+    """Tell the parent every second what this worker has counted; nothing without one."""
+    line = _line
+    if line is None:
+        return
+
+    def go_on() -> None:
+        said = b""
+        while not _never.wait(_FIGURES_S):
+            words = meter.figures().encode()
+            if words != said:
+                _say(line, words)
+            said = words
+
+    threading.Thread(target=go_on, name="surefoot-figures", daemon=True).start()
+
+
+def tell_last_figures(meter: Meter) -> None:
+    """The same once more, before this worker leaves."""
+    if _line is not None:
+        _say(_line, meter.figures().encode())
+
+
+def _say(line: int, words: bytes) -> None:
+    """One message is one line; a parent that is gone hears nothing."""
+    rest = words + b"\n"
+    with _speaking, contextlib.suppress(OSError):
+        while rest:
+            rest = rest[os.write(line, rest) :]
 
 
 def notify(state: str) -> None:
@@ -88,13 +122,15 @@ class _Slot:
         self.failures = 0
         self.start_at = 0.0
         self.done = False
+        self.said = b""
+        self.figures = Figures()
 
 
 class Supervisor:
     """Keeps `processes` children of one command running, until a signal was drained.
 
-    `burst`: a child that leaves with 0 has done its work, and is not replaced. `health`: the port of /healthz and
-    /readyz.
+    `burst`: a child that leaves with 0 has done its work, and is not replaced. `health`: the address of /healthz,
+    /readyz and, where `metrics` makes a page of the workers' figures, /metrics.
     """
 
     def __init__(
@@ -105,12 +141,18 @@ class Supervisor:
         say: Callable[[str], None],
         burst: bool = False,
         health: tuple[str, int] | None = None,
+        metrics: Callable[[Figures], Page] | None = None,
     ) -> None:
         self._command = tuple(command)
         self._slots = [_Slot(number) for number in range(1, processes + 1)]
         self._say = say
         self._burst = burst
-        self._health = None if health is None else Health(*health, alive=self._alive, ready=self._ready)
+        self._metrics = metrics
+        self._past = Figures()
+        """What the workers counted that have ended: a counter never goes back."""
+        self._counting = threading.Lock()
+        pages = {} if metrics is None else {"/metrics": lambda: metrics(self._figures())}
+        self._health = None if health is None else Health(*health, alive=self._alive, ready=self._ready, pages=pages)
         self._signals: deque[int] = deque()
         self._selector = selectors.DefaultSelector()
         self._stops = 0
@@ -207,14 +249,23 @@ class Supervisor:
         """A child said that it is ready, or closed its end: then it is about to end."""
         assert slot.line is not None
         try:
-            said = slot.line.recv(64)
+            said = slot.line.recv(65_536)
         except OSError:
             said = b""
         if not said:
             self._selector.unregister(slot.line)
             slot.line.close()
             slot.line = None
-        elif not slot.ready:
+            return
+        *lines, slot.said = (slot.said + said).split(b"\n")
+        for line in lines:
+            self._understood(slot, line)
+
+    def _understood(self, slot: _Slot, line: bytes) -> None:
+        if line != _READY:
+            with contextlib.suppress(ValueError):
+                slot.figures = decode(line)
+        elif not slot.ready and slot.process is not None:
             slot.ready = slot.was_ready = True
             self._roll_on()
             if not self._told_ready and self._ready():
@@ -225,10 +276,12 @@ class Supervisor:
         """A child has ended: replace it, now if it left as it should, else a little later each time."""
         pid = slot.process.pid if slot.process else 0
         slot.process, slot.ready = None, False
-        if slot.line is not None:
-            self._selector.unregister(slot.line)
-            slot.line.close()
-            slot.line = None
+        while slot.line is not None:  # its last words
+            self._heard(slot)
+        with self._counting:
+            died = {} if code == 0 or self._stops else {"worker_died": 1}
+            self._past = added([self._past, slot.figures, Figures(trouble=died)])
+            slot.figures, slot.said = Figures(), b""
         if self._stops:
             if code and not self._code and code != -signal.SIGTERM:  # that one had not begun
                 self._code = code if code > 0 else 128 - code
@@ -281,6 +334,11 @@ class Supervisor:
             slot = self._rolling.pop(0)
             if slot.process is not None:
                 slot.process.terminate()
+
+    def _figures(self) -> Figures:
+        """What all workers counted, those that have ended too. Asked for by a thread of the health server."""
+        with self._counting:
+            return added([self._past, *(slot.figures for slot in self._slots)])
 
     def _alive(self) -> bool:
         """Whether at least one worker runs, and none was given up."""

@@ -53,9 +53,9 @@ class Worker:
     worker keeps its jobs. `order`: free slots are dealt "fair" by `weights`, or "strict" to the first queue that may
     have work. `dead_max` (a count) and `dead_age` (seconds): only where given do the oldest dead letters go.
     `unknown_ttl`: a job parked for a task that nobody knows for so long is dead. Attributes to set before the start:
-    `allow_eviction`, True: start although the server may drop jobs when its memory is full; `recycle_after` (jobs)
-    and `recycle_at` (MiB of resident memory): then the worker drains and returns, and a child process is replaced;
-    `on_started`: called once it serves.
+    `on_event`; `allow_eviction`, True: start although the server may drop jobs when its memory is full;
+    `recycle_after` (jobs) and `recycle_at` (MiB of resident memory): then the worker drains and returns, and a child
+    process is replaced; `on_started`: called once it serves.
     """
 
     @check_options("Worker")
@@ -103,7 +103,7 @@ class Worker:
         self._middleware = tuple(middleware)
         for layer in self._middleware:
             callable_or_none("middleware", layer)
-        self._on_event = callable_or_none("on_event", on_event)
+        self.on_event = callable_or_none("on_event", on_event)
         self._name = name if name is not None else socket.gethostname()
         if name is not None and not is_name(name):
             raise ConfigError(f"Worker(name={name!r}): give 1 to 128 letters, digits or _ . : -")
@@ -216,9 +216,9 @@ class Worker:
     async def _serve(self, burst: bool) -> None:
         served = self.load()
         broker = self._one_store()
-        fitness = Fitness(broker, allow_eviction=self.allow_eviction)
+        fitness = Fitness(broker, [one.queue for one in served], allow_eviction=self.allow_eviction)
         await fitness.look()
-        report = Report(self._on_event)
+        report = Report(self.on_event)
         drain = Drain(self.drain)
         unsettled = Unsettled([one.queue for one in served])
         async with AsyncExitStack() as stack:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from surefoot import JobHandle, Queue
 
@@ -226,6 +227,33 @@ def test_probes_tell_alive_and_ready(supervised: Supervised, tmp_path: Path) -> 
     assert asked(port, "/healthz") == 200
     process.terminate()
     supervised.left(143)
+
+
+def figures_of(port: int) -> dict[str, float]:
+    """What a scrape reads, by name with labels."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        assert answer.headers["Content-Type"].startswith("text/plain")
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    return {f"{sample.name}{sorted(sample.labels.items())}": sample.value for one in families for sample in one.samples}
+
+
+def test_metrics_are_the_sum_of_all_workers_and_never_go_back(supervised: Supervised) -> None:
+    port = free_port()
+    process = supervised.start("--processes", "2", "--health", str(port))
+    supervised.serves(2)
+    handles = [supervised.task("pid") for _ in range(40)]
+    assert len({handle.result_sync(timeout=PATIENCE_S) for handle in handles}) == 2, "both workers had jobs"
+    completed = "surefoot_jobs_settled_total[('outcome', 'completed'), ('queue', 'jobs'), ('task', 'pid')]"
+    ran = "surefoot_job_duration_seconds_count[('queue', 'jobs'), ('task', 'pid')]"
+    waited = "surefoot_job_wait_seconds_count[('queue', 'jobs'), ('task', 'pid')]"
+    eventually("all are counted", lambda: {figures_of(port).get(one) for one in (completed, ran, waited)} == {40})
+    died = "surefoot_worker_trouble_total[('kind', 'worker_died')]"
+    assert figures_of(port)[died] == 0
+    os.kill(supervised.children()[0], signal.SIGKILL)
+    eventually("its death is counted", lambda: figures_of(port)[died] == 1)
+    assert figures_of(port)[completed] == 40
+    process.terminate()
+    supervised.left(0)
 
 
 def test_systemd_is_told(supervised: Supervised, tmp_path: Path) -> None:

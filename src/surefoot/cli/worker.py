@@ -19,7 +19,7 @@ from surefoot.cli.options import app_option, duration, duration_above_zero, plai
 from surefoot.cli.output import Output, clean, counted
 from surefoot.cli.reload import run_again
 from surefoot.cli.settings import Settings, nearest, origin, settings_of
-from surefoot.cli.supervise import listen, supervise, wanted
+from surefoot.cli.supervise import listen, metered, supervise, wanted
 from surefoot.cli.target import Scope, chosen, from_application, load, opened, queues_of, raised
 from surefoot.core.errors import ConfigError, SurefootError, UsageError
 from surefoot.core.job import moment
@@ -146,7 +146,8 @@ def _serve(
         opened(one)
     _set_up_logs(built, options, out)
     try:
-        built.run(burst=options["burst"])
+        with metered(built, options):
+            built.run(burst=options["burst"])
     except (ConfigError, UsageError) as fault:
         raise NotLoaded(str(fault)) from None
     except Exception as error:

@@ -10,6 +10,7 @@ from surefoot import clock
 from surefoot.brokers.answers import Verdict
 from surefoot.core.events import NO_DETAILS, Event, EventKind
 from surefoot.core.job import Progress, moment
+from surefoot.core.lifecycle import first_due_ms
 from surefoot.core.outcome import Crashed, Outcome, Raised, Rejected, RetriedLater, TimedOut
 from surefoot.core.transition import Bury, Delay, Finish, Park, Return
 from surefoot.engine.unsettled import Settled
@@ -74,7 +75,10 @@ class Report:
         """A handler begins."""
         if self.wanted(logging.DEBUG):
             run = running.run
-            self.event("started", queue=running.queue, job=run.leased.id, task=run.spec.name, attempt=run.attempt)
+            facts: dict[str, str | float] = {"attempt": run.attempt}
+            if run.attempt == 1:  # a later one waited for its backoff
+                facts["waited"] = max(0, running.started_ms - first_due_ms(run.leased, run.envelope)) / 1000
+            self.event("started", queue=running.queue, job=run.leased.id, task=run.spec.name, **facts)
 
     def in_hand(self, runs: Sequence[Running]) -> None:
         """What somebody at the machine asked for: one line a job, at a level that is hardly ever off."""
