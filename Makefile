@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test check faults simulate soak versions bench docs format clean build venv lint types
+.PHONY: help demo test check faults matrix simulate soak versions bench docs format clean build venv lint types
 .SILENT:
 
 # Run a command; show what it printed only if it failed.
@@ -40,9 +40,14 @@ check: .venv/.stamp ## the inner loop, about a minute: format, lint, types, the 
 faults: .venv/.matrix ## the whole suite in full: every kill, every seed, large examples; takes long
 	$(BIN)/pytest -n auto --full
 
+# What of the long form is a kind of server, in the short profile: a run of minutes, not of hours.
+OTHERS := valkey-8 or redis-8 or redis-6.2 or redis-system
+matrix: .venv/.matrix ## every server there is a wheel for (and redis-server of the machine): alone, by sentinels, as cluster
+	$(BIN)/pytest -n auto --full --hypothesis-profile fast -m faults_full -k "$(OTHERS)" tests/test_servers.py tests/conformance tests/faults/redis
+
 SOAK_S := $(if $(filter command,$(origin SECONDS)),$(SECONDS),60)
-SOAK_MORE := $(if $(filter command,$(origin LEASE)),--lease $(LEASE)) $(if $(filter command,$(origin URL)),--url "$(URL)")
-soak: .venv/.stamp ## everything at once, and all that can go wrong, for SECONDS=60 a store (LEASE=10, URL=...: yours)
+SOAK_MORE := $(foreach word,LEASE SEED STORE,$(if $(filter command,$(origin $(word))),--$(shell echo $(word) | tr A-Z a-z) $($(word)))) $(if $(filter command,$(origin URL)),--url "$(URL)")
+soak: .venv/.stamp ## all that can go wrong at once, for SECONDS=60 a store (LEASE=10, SEED=7, STORE=sqlite, URL=...: yours)
 	$(BIN)/python -m tests.soak $(SOAK_S) $(SOAK_MORE)
 
 simulate: .venv/.stamp ## many lives on virtual time with faults drawn from seeds, on all cores (SEEDS=10000)
@@ -52,8 +57,10 @@ versions: .venv/.stamp ## the tests on every Python here, with the lowest and th
 	$(PIP) install -qq --group nox
 	$(BIN)/nox
 
-bench: .venv/.stamp ## one table of speeds
-	$(BIN)/python benchmarks/bench.py
+BENCH := $(if $(filter command,$(origin PEERS)),$(if $(filter-out 0,$(PEERS)),--peers)) \
+	$(if $(filter command,$(origin AXIS)),--axis "$(AXIS)") $(if $(filter command,$(origin PAGE)),--page)
+bench: .venv/.stamp ## one table of speeds (PEERS=1: other queues too, hours; AXIS=drain,idle; PAGE=1: writes it into docs/)
+	$(BIN)/python benchmarks/bench.py $(BENCH)
 
 docs: .venv/.stamp ## the pages as a site in docs/_build
 	$(call quiet,$(BIN)/python -m sphinx -W -n --keep-going -q -b html -d docs/_build/trees docs docs/_build/html)
@@ -97,7 +104,7 @@ types: .venv/.stamp
 .venv/.stamp: pyproject.toml | $(BIN)/python
 	echo "Installing what a contributor needs into .venv ..."
 	$(PIP) install -qq --upgrade 'pip>=25.1'
-	$(PIP) install -qq -e '.[demo,redis,django,reload,metrics,otel,sentry]' --group dev
+	$(PIP) install -qq -e '.[demo,redis,dashboard,django,reload,metrics,otel,sentry]' --group dev
 	touch .venv/.demo .venv/.server $@
 
 .venv/.matrix: .venv/.stamp
