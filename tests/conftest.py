@@ -17,6 +17,7 @@ settings.register_profile(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms too: faults_full, the large profile")
+    parser.addoption("--screenshots", action="store_true", help="keep pictures of the dashboard in docs/images")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -39,6 +40,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if long:
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Loud, because a skipped test is easily overlooked: nothing looked at the dashboard in a browser."""
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if "test_browser" in report.nodeid]
+    if skipped:
+        reason = skipped[0].longrepr[2] if isinstance(skipped[0].longrepr, tuple) else ""
+        words = f"NO BROWSER: {len(skipped)} tests of the dashboard did not run. {reason}"
+        terminalreporter.write_sep("!", words, red=True)
+    reasons = [
+        str(one.longrepr[2]) for one in terminalreporter.stats.get("skipped", []) if isinstance(one.longrepr, tuple)
+    ]
+    for reason in sorted({one for one in reasons if "LOUD: " in one}):
+        words = f"{reasons.count(reason)} tests did not run: {reason.partition('LOUD: ')[2]}"
+        terminalreporter.write_sep("!", words, red=True)
 
 
 @pytest.fixture(scope="session")
