@@ -100,6 +100,48 @@ say(states=[job.state for job in jobs], error=jobs[0].error.kind)
     assert told["error"] == "ProgrammingError"
 
 
+APART = """
+from shop.models import Order
+from surefoot import Queue, Retry
+
+apart = Queue(name="apart", retry=Retry(max_attempts=1))
+
+@apart.task(executor="process")
+def breaks() -> str:
+    from django.db import connection
+    Order.objects.count()
+    connection.connection.close()
+    return str(Order.objects.count())
+
+@apart.task(executor="process")
+async def counts() -> int:
+    return await Order.objects.acount()
+
+@apart.task(executor="process")
+def opened() -> bool:
+    from django.db import connection
+    return connection.connection is not None
+"""
+
+
+def test_a_child_process_has_django_set_up_and_its_connections_kept_fresh(file_project: Project) -> None:
+    file_project.add("shop/apart.py", APART)
+    said = file_project.script("""
+from shop.apart import *
+jobs = [task.enqueue_sync() for task in (breaks, opened, counts, opened)]
+say(ids=[job.id for job in jobs])
+""").said
+    file_project.worker("shop.apart:apart", "-c", "1")
+    told = file_project.script(f"""
+from shop.apart import apart
+jobs = [apart.get_sync(id) for id in {said["ids"]!r}]
+say(states=[job.state for job in jobs], error=jobs[0].error.kind, opened=apart.handle(jobs[1].id).result_sync())
+""").said
+    assert told == {
+        "states": ["dead", "completed", "completed", "completed"], "error": "ProgrammingError", "opened": False
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("max_age", "kept"), [("0", False), ("None", True)])
 def test_a_connection_is_kept_between_jobs_only_where_the_settings_say_so(
     file_project: Project, max_age: str, kept: bool

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ from tests.client.kinds import Kind
 from tests.engine.stage import PATIENCE_S, SHORT, Stage, Witness, burst, serving
 
 from surefoot import Cancel, Queue, Reject, Retry, RetryLater, Snooze
+from surefoot.cli import logs
 from surefoot.integrations.opentelemetry import Tracing
 
 
@@ -249,3 +253,30 @@ def test_a_queue_without_tracing_takes_traced_jobs_and_the_other_way_round(seen:
     asyncio.run(burst(jobs, middleware=[tracing.around_run]))
     assert not seen.span("process mail").links
     stage.close()
+
+
+def test_a_handlers_log_lines_name_their_span(seen: Seen) -> None:
+    """The JSON log of the command line: from a line to its trace."""
+    stream = io.StringIO()
+    stage = Stage()
+    tracing = seen.tracing()
+    jobs = stage.queue("mail")
+
+    @jobs.task(name="welcome")
+    async def welcome() -> None:
+        logging.getLogger("shop").warning("inside")
+
+    welcome.enqueue_sync()
+    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
+    try:
+        logs.set_up("info", "json", stream, coloured=False)
+        logging.getLogger("shop").warning("outside")
+        asyncio.run(burst(jobs, middleware=[tracing.around_run]))
+    finally:
+        root.handlers = handlers
+        logging.captureWarnings(False)
+    stage.close()
+    lines = {line["message"]: line for line in map(json.loads, stream.getvalue().splitlines())}
+    trace_id, span_id = context_of(seen.span("process mail"))
+    assert (lines["inside"]["trace_id"], lines["inside"]["span_id"]) == (f"{trace_id:032x}", f"{span_id:016x}")
+    assert "trace_id" not in lines["outside"]

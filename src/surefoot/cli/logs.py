@@ -1,6 +1,7 @@
 """How the command line sets up logging: one readable line or one JSON object an event. The library never does."""
 
 import logging
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any, Final
@@ -42,13 +43,23 @@ class Lines(logging.Formatter):
 
 
 def set_up(level: str, form: str, stream: IO[str], *, coloured: bool) -> None:
-    """A handler on the root logger, so that the application's own lines and Python's warnings are seen too."""
+    """A handler on the root logger, so that the application's own lines and Python's warnings are seen too; in the
+    worker's child processes as well.
+    """
+    from surefoot.execution.outfit import errands
+
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_json_lines() if form == "json" else Lines(coloured=coloured))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.captureWarnings(True)
+    errands[f"{__name__}:set_up_child"] = {"level": level, "form": form, "coloured": coloured}
+
+
+def set_up_child(level: str, form: str, *, coloured: bool) -> None:
+    """The same in a child process of the worker, by what it was told at its start."""
+    set_up(level, form, sys.stderr, coloured=coloured)
 
 
 def json_line(level: int, message: str, **fields: object) -> str:
@@ -94,6 +105,15 @@ def start_fields(**fields: object) -> None:
     log.addFilter(first)
 
 
+def _trace() -> dict[str, str]:
+    """The current span, for whoever looks from a line to its trace; nothing where nobody traces."""
+    api = sys.modules.get("opentelemetry.trace")
+    span = None if api is None else api.get_current_span().get_span_context()
+    if span is None or not span.is_valid:
+        return {}
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+
+
 def _json_lines() -> logging.Formatter:
     from pythonjsonlogger.msgspec import MsgspecFormatter
 
@@ -108,7 +128,7 @@ def _json_lines() -> logging.Formatter:
             if in_job():  # a line that a handler wrote
                 job = current_job()
                 own = {"job": job.id, "task": job.task, "queue": job.queue, "attempt": job.attempt}
-                log_data.update({key: value for key, value in own.items() if key not in log_data})
+                log_data.update({key: value for key, value in (own | _trace()).items() if key not in log_data})
 
         def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
             if log_data.get("logger") == _WORKER_LOG:
