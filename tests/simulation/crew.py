@@ -18,6 +18,7 @@ from surefoot.client.presence import PresenceInfo
 from surefoot.client.session import Session
 from surefoot.core.errors import StoreError
 from surefoot.core.events import Event
+from surefoot.core.lifecycle import Run
 from surefoot.engine.drain import Drain
 from surefoot.engine.fitness import Fitness
 from surefoot.engine.keeper import Keeper, News
@@ -48,10 +49,15 @@ class Shift(Serving):
     """The serving loop, which says whether it gave its store up."""
 
     abandoned = False
+    dealt: Callable[[Run], object]
 
     @property
     def has_room(self) -> bool:
         return self._turn.free() > 0
+
+    def start(self, run: Run, served: Served) -> None:
+        self.dealt(run)
+        super().start(run, served)
 
     def _abandon_store(self) -> None:
         self.abandoned = True
@@ -71,6 +77,7 @@ class Process:
         name: str,
         hand: Hand,
         leaves: Callable[[Process], object],
+        dealt: Callable[[Run], object],
     ) -> None:
         self.name = name
         self.hand = hand
@@ -81,6 +88,7 @@ class Process:
         self.troubled_until = 0.0  # until when it may have been unable to renew
         self._network = network
         self._leaves = leaves
+        self._dealt = dealt
         self._story = story
         self._serving: Shift | None = None
         self._session: Session | None = None
@@ -147,6 +155,7 @@ class Process:
             deal=Fair([1] * len(served)) if hand.fair else strict,
             drain=Drain(hand.drain_s), report=report, threads=1, middleware=(), state=None,
         )  # fmt: skip
+        serving.dealt = self._dealt
         report.worker = serving.worker
         keeper = Keeper(
             unsettled, [one.queue for one in served], lease_ms,

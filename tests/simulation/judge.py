@@ -15,6 +15,7 @@ from tests.simulation.story import Story
 
 from surefoot.brokers import broker as b
 from surefoot.core.job import Counts, Unique
+from surefoot.core.lifecycle import Run
 from surefoot.core.transition import Delay, Finish, Return, Transition
 
 Seen: TypeAlias = tuple[str, str | None, Counts, int | None]
@@ -59,6 +60,7 @@ class Judge:
         self._tokens: dict[str, set[str]] = {}
         self._leased_at: dict[str, float] = {}
         self.started: set[str] = set()
+        self.dealt: dict[tuple[str, str], float] = {}
 
     def broken(self, what: str, *ids: str) -> None:
         self._story.tell("***", lambda: what)
@@ -82,6 +84,10 @@ class Judge:
 
     # --- handlers ---
 
+    def deals(self, run: Run) -> None:
+        """A worker read what it had claimed, and starts it; from here on its keeper renews."""
+        self.dealt[run.leased.id, run.leased.token] = self._kernel.now
+
     def starts(self, id: str, token: str, attempt: int, worker: str) -> Ran:
         ran = Ran(id, attempt, token, worker)
         if (id, token) in self.runs:
@@ -91,7 +97,7 @@ class Judge:
         again = [one for one in self.runs.values() if one.id == id and one.attempt == attempt]
         if again and id not in self.sent_again:
             self.broken(f"two runs with the attempt {attempt}", id)
-        if self._token_now(id) != token and not self.may_be_late(token, self._leased_at[token]):
+        if self._token_now(id) != token and not self.may_be_late(token, self.dealt[id, token]):
             self.broken(f"started although its lease is lost ({token})", id)
         self.runs[id, token] = ran
         self.going.setdefault(id, []).append(ran)
@@ -201,11 +207,9 @@ class Judge:
         if (was[3] or 0) > self._now_ms:
             self.broken("two valid tokens: taken over before its lease ended", id)
         # What a claim brought, and a busy loop has not read yet, nobody renews.
-        unread = (id, was[1]) not in self.runs and self.may_be_late(was[1], self._leased_at[was[1]])
+        unread = (id, was[1]) not in self.dealt and self.may_be_late(was[1], self._leased_at[was[1]])
         why = self._alive(was[1].partition(".")[0])
-        # A claim that waited out an outage believes what its worker believed when it was first said.
-        old = isinstance(verb, b.Claim) and verb.trust_ms < self._now_ms
-        if why is not None and not unread and not old:
+        if why is not None and not unread:
             self.broken(f"taken from a worker that {why}", id)
 
     def _counts(self, id: str, was: Counts, now: Counts, verb: b.Verb[Any]) -> None:

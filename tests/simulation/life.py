@@ -121,7 +121,9 @@ class Life:
 
     def hire(self, hand: Hand) -> Process:
         self._born += 1
-        process = self.process(self.kernel, self.net, self.story, f"worker{self._born}", hand, self._leaves)
+        process = self.process(
+            self.kernel, self.net, self.story, f"worker{self._born}", hand, self._leaves, self.judge.deals
+        )
         self.processes.append(process)
         self.story.tell(process.name, lambda: f"begins: {hand}")
         return process

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+from msgspec.structs import replace
 from tests.conformance.model_state import Job
 from tests.simulation.crew import Process, Shift
 from tests.simulation.kernel import Actor
@@ -17,6 +18,7 @@ from tests.simulation.server import Queue, Server, Turn
 from surefoot.brokers import answers as a
 from surefoot.brokers import broker as b
 from surefoot.engine.trust import Trust
+from surefoot.engine.turn import Turn as EngineTurn
 
 _A_BREATH_S: Final = 0.02
 
@@ -102,6 +104,41 @@ class NoLeaseWait(Turn):
         return wait_ms if full or watches else verb.floor_ms
 
 
+class OldBelief(Turn):
+    """A claim that waited out an outage recovers, as its worker believed when it was first said."""
+
+    def claim(self, verb: b.Claim) -> a.Claimed:
+        return super().claim(replace(verb, trust_ms=verb.trust_ms and max(verb.trust_ms, self.now)))
+
+
+class PausesLate(Server):
+    """A pause that arrives late undoes the resume that came after it."""
+
+    def run(self, call: b.Call, answers: list[Any]) -> None:
+        for queue in self.queues.values():
+            queue.memory.pop(("Configure", call.caller), None)
+        super().run(call, answers)
+
+
+class NeverLate(EngineTurn):
+    """It does not notice how long its answer lay unread."""
+
+    @property
+    def _late(self) -> bool:
+        return False
+
+    @_late.setter
+    def _late(self, late: bool) -> None: ...
+
+
+class StartsLate(Shift):
+    """It starts what it claimed, although the lease may have ended before it read the answer."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._turn.__class__ = NeverLate
+
+
 class Credulous(Trust):
     """Trusts its clock after whatever happened."""
 
@@ -149,5 +186,8 @@ MUTANTS: Final[dict[str, Callable[[], type[Life]]]] = {
     "no handover of the timer": lambda: _store(NoPassingOn),
     "nobody looks when the first lease ends": lambda: _store(NoLeaseWait),
     "recovery without trust": lambda: _worker(NoTrust),
+    "an old claim recovers": lambda: _store(OldBelief),
+    "a late pause undoes a resume": lambda: _with("PausesLate", server=PausesLate),
+    "what was read too late is started": lambda: _worker(StartsLate),
     "a drain that forgets the reply in flight": lambda: _worker(ForgetsReply),
 }

@@ -16,7 +16,7 @@ from tests.simulation.kernel import Actor, Broken, Kernel
 from tests.simulation.server import Server
 from tests.simulation.story import Story
 
-from surefoot.brokers.broker import Call, Configure, Facts, NoAnswer, NoRoom
+from surefoot.brokers.broker import Call, Facts, NoAnswer, NoRoom
 from surefoot.core.errors import StoreUnavailable
 
 TIMEOUT_MOST_S: Final = 0.8
@@ -112,16 +112,15 @@ class Network:
             kernel.after(self.timeout_s, lambda: _fail(future, NoAnswer()))
             return
         luck = draw.random() if weather is not FINE else 1.0
-        unnumbered = any(isinstance(verb, Configure) for verb in call.verbs)  # a late pause would undo a resume
         way = self._way()
-        for share, what in (
+        for share, what in (  # noqa: B007  # what is drawn, it is used behind the loop
             (weather.cut, "cut"),
             (weather.lost_request, "request lost"),
             (weather.lost_reply, "reply lost"),
             (weather.late, "late"),
             (weather.repeated, "repeated"),
         ):
-            if luck < share and not (unnumbered and what in ("late", "repeated")):
+            if luck < share:
                 break
             luck -= share
         else:

@@ -18,7 +18,7 @@ class Story:
         self.lines: list[str] = []
 
     def tell(self, who: object, what: Callable[[], str]) -> None:
-        if self.told:
+        if self.told and not self._kernel.closing:  # whoever is taken apart in the end may still speak, in any order
             self.lines.append(f"{self._kernel.now - 1000:9.3f}  {who!s:<12} {what()}")
 
     def about(self, words: list[str]) -> list[str]:

@@ -40,6 +40,22 @@ def test_no_life_breaks_a_promise(mode: Mode, part: int, seed: int) -> None:
     assert not found, "\n".join(map(str, found))
 
 
+FOUND: dict[str, tuple[Mode, int]] = {
+    "a claim that waited out an outage took a living worker's job": ("safety", 4853),
+    "a late pause undid a resume": ("liveness", 4858),
+    "a job was started that a thawed worker had lost": ("safety", 4793),
+    "the same, after its machine had slept": ("liveness", 5006),
+}
+"""What lives have found, each mended; test_mutants.py builds most of them in again."""
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_a_life_has_found_stays_mended(what: str) -> None:
+    mode, seed = FOUND[what]
+    _, broken = play(seed, mode)
+    assert broken is None
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_no_life_on_sqlite_breaks_a_promise(mode: Mode, seed: int) -> None:
     start = seed % (SQLITE_MANY - SQLITE_SOME)

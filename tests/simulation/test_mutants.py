@@ -17,6 +17,9 @@ KNOWN: dict[str, tuple[Mode, int]] = {
     "no handover of the timer": ("liveness", 167),
     "nobody looks when the first lease ends": ("liveness", 1),
     "recovery without trust": ("liveness", 135),
+    "an old claim recovers": ("safety", 4853),
+    "a late pause undoes a resume": ("liveness", 4858),
+    "what was read too late is started": ("safety", 4793),
     "a drain that forgets the reply in flight": ("liveness", 36),
 }
 """A life that notices it. Where the code has moved on, the next ones are played too."""

@@ -10,8 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
-from tests.soak.report import story, table
+from tests.soak.page import keep
+from tests.soak.report import rows, story, table
 from tests.soak.run import Plan, soak
 
 
@@ -38,7 +40,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="surefoot-soak-") as folder:
             print(f"{store}, seed {args.seed}: {args.seconds:g} s in {folder}", file=sys.stderr, flush=True)
             outcome, facts = soak(plan, Path(folder))
-            print(table(outcome), end="\n\n", flush=True)
+            keep(urlsplit(store).scheme or store, rows(outcome, args.seed))
+            print(table(outcome, args.seed), end="\n\n", flush=True)
             if outcome.tracebacks:
                 print(outcome.tracebacks[0], file=sys.stderr)
             if not outcome.good:

@@ -127,13 +127,19 @@ class Trouble:
         return [one for one in self.crew if one.pid not in self._frozen and one.poll() is None]
 
     def _kill(self) -> None:
-        """Mostly a worker, sometimes a supervisor's child, seldom the supervisor, whose children end by themselves."""
-        self.made["kills"] += 1
-        children = [child.pid for child in psutil.Process(self.supervisor.pid).children()]
+        """Mostly a worker, sometimes a supervisor's child, seldom the supervisor, whose children end by themselves.
+
+        Who has not begun to serve is left alone: on a busy machine nobody would ever run a job.
+        """
+        serving = set(self._fleet.ledger.pids().values())
+        children = [child.pid for child in psutil.Process(self.supervisor.pid).children() if child.pid in serving]
+        awake = [one.pid for one in self._awake() if one.pid in serving]
         whom = self._dice.random()
-        if whom < 0.75 or not children:
-            if awake := self._awake():
-                self._strike(self._dice.choice(awake).pid)
+        if not awake and not children:
+            return
+        self.made["kills"] += 1
+        if awake and (whom < 0.75 or not children):
+            self._strike(self._dice.choice(awake))
         elif whom < 0.95:
             self._strike(self._dice.choice(children))
         else:

@@ -12,6 +12,8 @@ from typing import Final, Literal
 import msgspec
 from tests.faults.ledger import FINAL, Fact
 
+PROMISED_S: Final = 15.0
+"""From a kill to the next run, by default settings, where a worker has room."""
 LATE_S: Final = 1.0
 """A frozen worker may begin a run so long after it goes on: before it has heard that its lease is over."""
 
@@ -53,7 +55,11 @@ class Story(msgspec.Struct, frozen=True):
 
 @dataclass
 class Verdict:
-    """What the ledger says in the end. `lost`, `unexplained` and `overlaps` must be empty."""
+    """What the ledger says in the end. `lost`, `unexplained` and `overlaps` must be empty.
+
+    Seconds from a kill to the claim that took the job over: `takeovers`, and `disturbed` where the store was away or
+    the queue paused between. To the job's next run: `reruns`; `late` has why some came later than 15 s.
+    """
 
     told: Counter[str] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
@@ -62,8 +68,10 @@ class Verdict:
     lost: list[Story] = field(default_factory=list)
     unexplained: list[Story] = field(default_factory=list)
     overlaps: list[Story] = field(default_factory=list)
-    recoveries: list[float] = field(default_factory=list)
+    takeovers: list[float] = field(default_factory=list)
     disturbed: list[float] = field(default_factory=list)
+    reruns: list[float] = field(default_factory=list)
+    late: Counter[str] = field(default_factory=Counter)
 
     @property
     def offences(self) -> list[Story]:
@@ -113,7 +121,7 @@ class Judge:
                         run.over, run.end = fact["at"], fact.get("kind", "ended")
                 case "accepted":
                     self._accepted[job] = fact["kept"]
-                case "unknown" | "requeued":
+                case "unknown" | "requeued" | "event:crashed":
                     self._facts[what][job].append(fact["at"])
                 case "strike":
                     self._strikes.append(Strike(fact["how"], fact["began"], fact["ended"], fact["victim"]))
@@ -211,13 +219,23 @@ class Judge:
             self.verdict.overlaps.append(Story(one.job, told))
 
     def _recovery(self, one: Run, next: Run) -> None:
-        """From the kill of a worker to the next run of what it ran. Disturbed: something else went wrong too."""
+        """From the kill of a worker to the claim that took over what it ran, as its taker told, and to its next run."""
         kills = [s for s in self._of[self._pids.get(one.worker, -1)] if s.how == "kill"]
         if one.over is not None or not kills or not one.at <= kills[0].began <= next.at:
             return
         began = kills[0].began
-        calm = next.attempt == one.attempt + 1 and not any(s.meets(began, next.at) for s in self._of[None])
-        (self.verdict.recoveries if calm else self.verdict.disturbed).append(next.at - began)
+        told = [at for at in self._facts["event:crashed"][one.job] if one.at <= at <= next.at]
+        if not told or told[0] < began:  # handed back in time, or lost before: it was frozen
+            return
+        taken = told[0]
+        calm = not any(strike.meets(one.at, taken) for strike in self._of[None])
+        (self.verdict.takeovers if calm else self.verdict.disturbed).append(taken - began)
+        self.verdict.reruns.append(next.at - began)
+        if next.at - began > PROMISED_S:
+            in_time = taken - began <= PROMISED_S
+            self.verdict.late[
+                "it was taken over in time, and stood in line again" if in_time else "taken over late"
+            ] += 1
 
 
 def _window(one: Run, next: Run) -> tuple[float, float]:

@@ -1,10 +1,15 @@
 """The report of a soak: one table of what was counted and measured, and the story of the first offence."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 from tests.faults.ledger import Fact
 from tests.soak.judge import Verdict
+
+MIB: Final = 1 << 20
+SLOPE_S: Final = 300.0
+"""A line through less than this says nothing."""
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -18,9 +23,10 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a soak found out."""
+    """All that a soak found out. `empty`: the server's memory before the first job and after the last was deleted."""
 
     store: str
+    machine: str
     seconds: float
     drained: float
     lease: float
@@ -28,6 +34,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     made: Mapping[str, int]
     samples: Sequence[Sample]
     left_over: Sequence[str]
+    empty: tuple[int, int] | None
     callers: int
     tracebacks: Sequence[str]
 
@@ -37,7 +44,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         return not self.verdict.offences and not self.left_over
 
 
-def rows(outcome: Outcome) -> list[tuple[str, str]]:
+def rows(outcome: Outcome, seed: int) -> list[tuple[str, str]]:
     """The table."""
     verdict = outcome.verdict
     told, states = verdict.told, verdict.states
@@ -45,8 +52,10 @@ def rows(outcome: Outcome) -> list[tuple[str, str]]:
         ("store", outcome.store),
         (
             "time",
-            f"{outcome.seconds:.0f} s of faults, then drained in {outcome.drained:.1f} s; lease {outcome.lease:g} s",
+            f"{outcome.seconds:.0f} s of faults, then drained in {outcome.drained:.1f} s; lease {outcome.lease:g} s, "
+            f"seed {seed}",
         ),
+        ("machine", outcome.machine),
         ("faults", ", ".join(f"{count:,} {what}" for what, count in outcome.made.items())),
         ("accepted", f"{told['accepted']:,} ({told['accepted'] / outcome.seconds:.0f} a second)"),
         ("refused, duplicates by key", f"{told['refused']:,}, {told['duplicate']:,}"),
@@ -60,21 +69,27 @@ def rows(outcome: Outcome) -> list[tuple[str, str]]:
         ("**run again without a cause**", str(len(verdict.unexplained))),
         ("**two good leases at one time**", str(len(verdict.overlaps))),
         ("**left over in the store**", str(len(outcome.left_over))),
-        ("from a kill to the next run, nothing else wrong", _spread(verdict.recoveries)),
-        ("the same, with other faults between", _spread(verdict.disturbed)),
-        ("memory of a worker that lived through it", _slope([(s.steady_jobs, s.steady) for s in outcome.samples])),
+        ("from a kill to the claim that took the job over", _spread(verdict.takeovers)),
+        ("the same, where the store was away or the queue paused between", _spread(verdict.disturbed)),
+        ("from a kill to the next run", _spread(verdict.reruns)),
+        *((f"later than 15 s: {why}", f"{count:,}") for why, count in verdict.late.most_common()),
+        ("memory of a worker that lived through it", _slope([(s.seconds, s.steady) for s in outcome.samples])),
+        ("jobs that it ran", f"{outcome.samples[-1].steady_jobs:,}"),
     ]
-    with_server = [(s.jobs, s.server) for s in outcome.samples if s.server is not None]
+    with_server = [(s.seconds, s.server) for s in outcome.samples if s.server is not None]
     if with_server:
         found.append(("memory of the server", _slope(with_server)))
+    if outcome.empty is not None:
+        before, after = (number / MIB for number in outcome.empty)
+        found.append(("the server with no job in it", f"{before:.2f} MiB before, {after:.2f} MiB after"))
     found.append(("callers that the store remembers in the end", f"{outcome.callers:,}"))
     found.append(("processes whose log has a traceback", f"{len(outcome.tracebacks):,}"))
     return found
 
 
-def table(outcome: Outcome) -> str:
+def table(outcome: Outcome, seed: int) -> str:
     """The rows as a table of a page."""
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in rows(outcome))])
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {said} |" for name, said in rows(outcome, seed))])
 
 
 def story(outcome: Outcome, facts: Iterable[Fact]) -> str:
@@ -95,14 +110,13 @@ def _spread(seconds: Sequence[float]) -> str:
     return f"{len(ordered):,}: half within {middle:.1f} s, 99 % within {high:.1f} s, longest {ordered[-1]:.1f} s"
 
 
-def _slope(points: Sequence[tuple[int, int]]) -> str:
-    """The straight line through the later two thirds: the first third is the warming up."""
+def _slope(points: Sequence[tuple[float, int]]) -> str:
+    """A straight line through the later two thirds, an hour long: the first third is the warming up."""
     late = points[len(points) // 3 :]
-    if len(late) < 3 or late[-1][0] == late[0][0]:
-        return "too short to say"
+    lasted = late[-1][0] - late[0][0] if late else 0.0
+    if lasted < SLOPE_S:
+        return f"{points[-1][1] / MIB:.1f} MiB in the end; too short for a slope" if points else "not measured"
     across = sum(x for x, _ in late) / len(late)
     up = sum(y for _, y in late) / len(late)
     slope = sum((x - across) * (y - up) for x, y in late) / sum((x - across) ** 2 for x, _ in late)
-    mib = 1 << 20
-    done = late[-1][0] - late[0][0]
-    return f"{slope * 10_000 / mib:+.2f} MiB per 10,000 jobs ({late[-1][1] / mib:.1f} MiB; over {done:,} jobs)"
+    return f"{late[-1][1] / MIB:.1f} MiB in the end; {slope * 3600 / MIB:+.2f} MiB an hour, over {lasted:.0f} s"

@@ -31,8 +31,8 @@ WAYS: Final = ("loop", "single", "bulk")
 LOOK_S: Final = 20.0
 TURN_S: Final = 0.05
 FLOOR: Final = 1.2
-BACKLOG_S: Final = 120.0
-HOUSE: Final = ("meta", "stats", "workers", "wake")
+BACKLOG_S: Final = 300.0
+HOUSE: Final = ("meta", "stats", "workers", "wake", "audit")
 """What a queue without jobs may keep."""
 
 
@@ -180,6 +180,7 @@ def soak(plan: Plan, folder: Path) -> tuple[Outcome, Sequence[Fact]]:
     with ExitStack() as stack:
         stack.enter_context(lease_of(plan.lease))
         stand = Stand(plan, folder, stack)
+        before = stand.memory()
         fleet = Crew(folder, stand.url, stand.server)
         stack.callback(fleet.close)
         queue = Queue(stand.direct, name="jobs")
@@ -200,9 +201,12 @@ def soak(plan: Plan, folder: Path) -> tuple[Outcome, Sequence[Fact]]:
         verdict = Judge(fleet.ledger.lines()).over(watch.states)
         _delete_all(queue, list(watch.states))
         left, callers = stand.left_over()
+        after = stand.memory()
         outcome = Outcome(
-            store=stand.name, seconds=lasted, drained=drained, lease=plan.lease, verdict=verdict, made=trouble.made,
-            samples=watch.samples, left_over=left, callers=callers, tracebacks=fleet.tracebacks(),
+            store=stand.name, machine=f"{os.cpu_count()} cores, load average {os.getloadavg()[2]:.1f}", seconds=lasted,
+            drained=drained, lease=plan.lease, verdict=verdict, made=trouble.made,
+            samples=watch.samples, left_over=left, empty=None if before is None or after is None else (before, after),
+            callers=callers, tracebacks=fleet.tracebacks(),
         )  # fmt: skip
         return outcome, fleet.ledger.lines()
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from tests.faults.ledger import Fact
 from tests.soak.judge import Judge, Verdict
+from tests.soak.page import BEGIN, END, beside, put
 from tests.soak.report import Outcome, story, table
 from tests.soak.run import Plan, soak
 
@@ -128,15 +129,41 @@ def test_one_token_that_runs_twice_is_caught() -> None:
     assert "one token ran twice" in caught.what
 
 
-def test_recovery_is_measured_from_the_kill_to_the_next_run() -> None:
-    lines = [accepted(), *run(1, 10), strike("kill", 15), *run(2, 17, 18, crashes=1)]
-    assert judged(lines).recoveries == [2]
-    disturbed = judged([*lines, strike("restart", 16, 16.5, victim=None)])
-    assert (disturbed.recoveries, disturbed.disturbed) == ([], [2])
+def taken(at: float) -> Fact:
+    return fact("event:crashed", at, worker=W2)
+
+
+def test_recovery_is_measured_from_the_kill_to_the_claim_that_took_the_job_over_and_to_its_next_run() -> None:
+    lines = [accepted(), *run(1, 10), strike("kill", 15), taken(16), *run(2, 17, 18, crashes=1)]
+    verdict = judged(lines)
+    assert (verdict.takeovers, verdict.disturbed, verdict.reruns, verdict.late) == ([1], [], [2], {})
+    disturbed = judged([*lines, strike("restart", 15.5, 15.8, victim=None)])
+    assert (disturbed.takeovers, disturbed.disturbed) == ([], [1])
+
+
+@pytest.mark.parametrize(
+    ("took_over", "why"), [(16, "it was taken over in time, and stood in line again"), (31, "taken over late")]
+)
+def test_a_late_recovery_has_its_cause(took_over: float, why: str) -> None:
+    lines = [accepted(), *run(1, 10), strike("kill", 15), taken(took_over), *run(2, 32, 33, crashes=1)]
+    assert judged(lines).late == {why: 1}
+
+
+def test_what_was_lost_before_the_kill_or_handed_back_is_no_recovery() -> None:
+    lost_before = [accepted(), *run(1, 10), taken(14), strike("kill", 15), *run(2, 17, 18, crashes=1)]
+    handed_back = [accepted(), *run(1, 10), strike("kill", 15), *run(2, 17, 18)]
+    assert judged(lost_before).reruns == judged(handed_back).reruns == []
+
+
+def test_runs_stand_side_by_side_in_the_page_s_table() -> None:
+    file, server = [("store", "a file"), ("lost", "0")], [("store", "a server"), ("cuts", "3"), ("lost", "0")]
+    table = beside([file, server])
+    assert table == "| | | |\n|---|---|---|\n| store | a file | a server |\n| cuts |  | 3 |\n| lost | 0 | 0 |\n"
+    assert put(f"head\n{BEGIN}old\n{END}tail\n", table) == f"head\n{BEGIN}{table}{END}tail\n"
 
 
 def told(outcome: Outcome, facts: Any) -> str:
-    return f"{table(outcome)}\n{story(outcome, facts)}\n" + "\n".join(outcome.tracebacks)
+    return f"{table(outcome, 0)}\n{story(outcome, facts)}\n" + "\n".join(outcome.tracebacks)
 
 
 @pytest.mark.timeout(300)
