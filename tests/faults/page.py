@@ -35,6 +35,7 @@ _PLACES: Final[dict[str, frozenset[Place]]] = {
     "tests/engine/test_outage.py": _SERVER,
     "tests/doors/foreign/": _SERVER,
     "tests/doors/test_deploying.py": _SERVER,
+    "tests/doors/test_deploying_further.py": _SERVER,
     "tests/doors/test_cli_worker.py::test_R14": _SERVER,
     "tests/doors/test_cli_redis.py": _SERVER,
     "tests/doors/test_cli_doctor_server.py": _SERVER,

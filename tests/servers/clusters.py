@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
 from tests.servers.conversation import HOST, PATIENCE_S, Refusal
 from tests.servers.server import SLOTS, Server, start
 
@@ -64,16 +65,21 @@ class Cluster:
 
     def is_whole(self) -> bool:
         """Whether all that run say so."""
-        running = [server for server in self.servers if server.running]
-        return all(b"cluster_state:ok" in server.say("CLUSTER", "INFO") for server in running)
+        return all(b"cluster_state:ok" in server.say("CLUSTER", "INFO") for server in self._awake())
+
+    def _awake(self) -> list[Server]:
+        return [
+            server
+            for server in self.servers
+            if server.running and psutil.Process(server.pid).status() != psutil.STATUS_STOPPED
+        ]
 
     def slot_of(self, queue: str) -> int:
-        return int(self.servers[0].say("CLUSTER", "KEYSLOT", f"{{{queue}}}:meta"))
+        return int(self._awake()[0].say("CLUSTER", "KEYSLOT", f"{{{queue}}}:meta"))
 
     def owner(self, slot: int) -> Server:
-        """The node that serves a slot, as a node that runs and was asked first says."""
-        asked = next(server for server in self.servers if server.running)
-        for first, last, (_, port, *_rest), *_replicas in asked.say("CLUSTER", "SLOTS"):
+        """The node that serves a slot, as the first node that runs says."""
+        for first, last, (_, port, *_rest), *_replicas in self._awake()[0].say("CLUSTER", "SLOTS"):
             if first <= slot <= last:
                 return next(server for server in self.servers if server.port == port)
         raise AssertionError(f"nobody serves {slot}")

@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.faults.processes import Fleet, Process, eventually
 from tests.faults.redis.conftest import check
-from tests.servers import Server
+from tests.faults.redis.kinds import EVERY_KIND, kind_of
+from tests.servers import HOST, Server
 from tests.servers.clusters import Cluster, cluster
 
 from surefoot import NotReplicated, Queue, StoreUnavailable
@@ -19,10 +21,10 @@ NAMES = ("jobs", "mail", "billing")
 """Their slots are on three nodes."""
 
 
-@pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Cluster]:
+@pytest.fixture(params=EVERY_KIND)
+def nodes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cluster]:
     """Three nodes, each with a replica; whole and without leaks at the end."""
-    with cluster(tmp_path / "cluster", replicas=1) as one:
+    with cluster(tmp_path / "cluster", kind_of(request), replicas=1) as one:
         yield one
         for server in {server_of(one, name) for name in NAMES}:
             check(server)
@@ -47,29 +49,33 @@ def fleet(nodes: Cluster, tmp_path: Path) -> Iterator[Fleet]:
 @pytest.fixture
 def worker(fleet: Fleet) -> Process:
     """One worker of all three queues."""
-    worker = fleet.start("--concurrency", "5", *[word for name in NAMES[1:] for word in ("--also", name)])
+    worker = fleet.start("--concurrency", "5", "--ticks", *[word for name in NAMES[1:] for word in ("--also", name)])
     fleet.ready(worker)
     return worker
 
 
 class Producers:
-    """A thread a queue that enqueues until it is told to leave."""
+    """A thread a queue that enqueues until it is told to leave. `short`: what no replica confirmed."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, durable: int = 0) -> None:
         self.accepted: dict[str, list[str]] = {name: [] for name in NAMES}
+        self.short: list[str] = []
         self.refused: list[str] = []
         self._fleet = fleet
+        self._queues = {name: Queue(fleet.url, name=name, durable=durable) for name in NAMES}
         self._leave = threading.Event()
         self._threads = [threading.Thread(target=self._produce, args=(name,)) for name in NAMES]
         for thread in self._threads:
             thread.start()
 
     def _produce(self, name: str) -> None:
-        queue = self._fleet.queues[name]
+        queue = self._queues[name]
         while not self._leave.wait(0.005):
             draft = queue.by_name("work").draft(seconds=0)
             try:
                 queue.enqueue_sync(draft)
+            except NotReplicated:
+                self.short.append(draft.id)
             except StoreUnavailable as error:
                 self.refused.append(f"{type(error).__name__}: {error}")
             else:
@@ -92,11 +98,10 @@ class Producers:
             thread.join()
 
     def all_done(self) -> None:
-        """Nothing that was accepted is lost."""
+        """Nothing that was accepted is lost, and nothing ran twice without a cause."""
         self.leave()
-        eventually("every job ended", self._fleet.over)
-        ended = {line["job"] for line in self._fleet.ledger.of("ended")}
-        assert [id for ids in self.accepted.values() for id in ids if id not in ended] == []
+        self._fleet.accepted += [id for ids in self.accepted.values() for id in ids]
+        self._fleet.all_over().assert_nothing_lost()
 
 
 @pytest.fixture
@@ -133,34 +138,83 @@ def test_R7_the_same_from_a_loop(nodes: Cluster, fleet: Fleet, worker: Process) 
 
 
 def test_R8_slots_that_move_under_load(nodes: Cluster, fleet: Fleet, worker: Process, producers: Producers) -> None:
+    """Key by key, with rests, while jobs of all queues run, end and are enqueued, and an entry ticks."""
     for _ in range(2):
         for name in NAMES:
+            fleet.took([queue.by_name("work").draft(seconds=2) for queue in fleet.queues.values()])
             slot = nodes.slot_of(f"surefoot:{name}")
             owner = nodes.owner(slot)
-            nodes.move(slot, next(server for server in nodes.servers[:3] if server is not owner))
+            to = next(server for server in nodes.servers[:3] if server is not owner)
+            nodes.move(slot, to, between=lambda: time.sleep(0.05))
             producers.go_on()
     assert producers.refused == []
     producers.all_done()
+    ticks = [line["job"] for line in fleet.ledger.of("started") if line["job"] not in fleet.accepted]
+    assert len(set(ticks)) == len(ticks) > 1
     fleet.stop(worker)
 
 
-def test_R7_a_node_that_dies_is_replaced_by_its_replica(
-    nodes: Cluster, fleet: Fleet, worker: Process, producers: Producers
+def killed(old: Server) -> Callable[[], None]:
+    old.kill()
+    return old.again
+
+
+def frozen(old: Server) -> Callable[[], None]:
+    old.freeze()
+    return old.thaw
+
+
+@pytest.mark.parametrize("strike", [killed, frozen])
+def test_R7_a_node_that_fails_is_replaced_by_its_replica(
+    strike: Callable[[Server], Callable[[], None]], nodes: Cluster, fleet: Fleet, worker: Process, producers: Producers
 ) -> None:
-    """What the replica had not got is lost, as on any failover without durable: producers rest while the node dies."""
+    """What the replica had not got is lost, as on any failover without durable: producers rest while the node fails."""
     producers.leave()
     eventually("every job ended", fleet.over)
     old = server_of(nodes, "mail")
     eventually("its replica has all", lambda: old.say("WAIT", 1, 1000) == 1)
-    old.kill()
+    mend = strike(old)
     eventually("its replica leads", lambda: server_of(nodes, "mail") is not old)
     again = Producers(fleet)
     try:
+        again.go_on()
+        mend()
         again.go_on()
         again.all_done()
     finally:
         again.leave()
     fleet.stop(worker)
+
+
+@pytest.mark.parametrize("strike", [killed, frozen])
+def test_R4_what_was_confirmed_outlives_its_node(
+    strike: Callable[[Server], Callable[[], None]], nodes: Cluster, fleet: Fleet, worker: Process
+) -> None:
+    """Under load: producers do not rest."""
+    old = server_of(nodes, "mail")
+    producers = Producers(fleet, durable=1)
+    try:
+        producers.go_on()
+        mend = strike(old)
+        eventually("its replica leads", lambda: server_of(nodes, "mail") is not old)
+        mend()
+        producers.go_on()
+    finally:
+        producers.leave()
+    eventually("every job ended", fleet.over)
+    ended = {line["job"] for line in fleet.ledger.of("ended")}
+    assert [id for ids in producers.accepted.values() for id in ids if id not in ended] == []
+    fleet.stop(worker)
+
+
+def test_R16_the_url_of_a_replica_leads_to_the_primaries(nodes: Cluster) -> None:
+    replica = nodes.servers[-1]
+    assert replica.say("ROLE")[0] == b"slave"
+    queue = Queue(f"redis+cluster://{HOST}:{replica.port}", name="jobs")
+    queue.enqueue_sync(queue.by_name("work").draft())
+    assert asyncio.run(queue.stats()).pending == 1
+    assert server_of(nodes, "jobs").say("HLEN", "{surefoot:jobs}:jobs") == 1
+    queue.close_sync()
 
 
 def test_R7_no_node_answers(nodes: Cluster) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.faults.ledger import Outage
 from tests.faults.processes import Fleet, Process, eventually
 from tests.faults.proxy import Proxy
 from tests.servers import Server
@@ -102,3 +103,21 @@ def test_R12_a_success_in_a_partition_is_refused_and_not_reported(
     fleet.stop(worker, heir)
     assert [fact["worker"] for fact in fleet.ledger.of("event:completed", id)] == [fleet.id_of(heir)]
     assert [fact["worker"] for fact in fleet.ledger.of("event:lease_lost", id)] == [fleet.id_of(worker)]
+
+
+def test_R12_an_outage_that_outlasts_the_lease_cancels_no_run(fleet: Fleet, server: Server) -> None:
+    """Nobody could take the jobs over meanwhile, and whoever lives renews first: each of them runs once."""
+    workers = [fleet.start() for _ in range(2)]
+    fleet.ready(*workers)
+    ids = [*fleet.enqueue("work", 2, seconds=6), *fleet.enqueue("checking", 2, seconds=6)]
+    fleet.told("started", len(ids))
+    began = time.time()
+    server.freeze()
+    time.sleep(3.5)  # three leases, and a margin
+    server.thaw()
+    fleet.outages.append(Outage(began, time.time()))
+    verdict = fleet.all_over()
+    verdict.assert_nothing_lost()
+    assert verdict.doubled == {}
+    assert fleet.ledger.count("broken") == fleet.ledger.count("event:lease_lost") == 0
+    fleet.stop(*workers)

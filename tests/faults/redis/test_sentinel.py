@@ -12,18 +12,25 @@ from typing import Any
 import pytest
 from tests.faults.processes import Fleet, Process, eventually
 from tests.faults.redis.conftest import check
+from tests.faults.redis.kinds import EVERY_KIND, kind_of
+from tests.faults.redis.stage import FAR_MS, LEASE_MS, QUEUE, Talker, broker_at, job
 from tests.servers import HOST, Server, start
 from tests.servers.sentinels import NAME, Watched, watched
 
 from surefoot import NotReplicated, Queue, StoreUnavailable, SurefootError
+from surefoot.brokers.broker import Claim, Put, Settle, Verb
+from surefoot.brokers.redis.broker import RedisBroker
+from surefoot.brokers.redis.server import Server as At
+from surefoot.client.session import Session
+from surefoot.core.transition import Finish, Transition
 
 SECRET, OTHER_SECRET = "s3cret", "0ther"
 
 
-@pytest.fixture
-def trio(tmp_path: Path) -> Iterator[Watched]:
+@pytest.fixture(params=EVERY_KIND)
+def trio(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watched]:
     """A primary with one replica and three sentinels."""
-    with watched(tmp_path / "watched") as trio:
+    with watched(tmp_path / "watched", kind_of(request)) as trio:
         yield trio
 
 
@@ -160,6 +167,25 @@ def test_R3_whoever_waits_for_a_result_is_told(trio: Watched, fleet: Fleet, work
     assert asyncio.run(ask()) == fleet.id_of(worker)
 
 
+def test_R3_what_is_known_of_the_primary_is_asked_of_the_next_one(
+    trio: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    queue = Queue(trio.url, name="jobs")
+    queue.enqueue_sync(queue.by_name("work").draft())
+    assert asyncio.run(queue.broker.facts()).eviction == "noeviction"
+    [replica] = [server for server in trio.servers if server is not trio.primary()]
+    replica.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    trio.fail_over()
+
+    def is_told() -> bool:
+        queue.enqueue_sync(queue.by_name("work").draft())
+        return "maxmemory-policy allkeys-lru, was noeviction" in caplog.text
+
+    eventually("the change is told", is_told)
+    assert asyncio.run(queue.broker.facts()).eviction == "allkeys-lru"
+    queue.close_sync()
+
+
 # --- who is asked, and what is believed ---
 
 
@@ -290,6 +316,40 @@ def test_R3_a_primary_that_was_replaced_and_lives_on_is_left(tmp_path: Path) -> 
         old.say("DEL", "{surefoot:jobs}:wake")
         asyncio.run(stay())
         queue.close_sync()
+
+
+@pytest.mark.parametrize("looped", [False, True], ids=["thread", "loop"])
+def test_R3_a_settle_stays_before_the_claim_behind_it(tmp_path: Path, looped: bool) -> None:
+    """The new primary knows the claim's script, not the settle's: done first, the claim takes over what is settled."""
+    with start(tmp_path / "old") as old, start(tmp_path / "new") as new, liar(old) as port:
+        sentinel = At(host=HOST, port=port, shown="the sentinel")
+        broker = RedisBroker(At(shown="redis+sentinel://h/mymaster/0", sentinels=(sentinel,), primary=NAME))
+        talker = Talker(broker)
+
+        async def say(*verbs: Verb[Any]) -> list[Any]:
+            answers = await session.ask(verbs) if looped else await asyncio.to_thread(talker.session.ask, verbs)
+            assert not [answer for answer in answers if isinstance(answer, Exception)]
+            return answers
+
+        async def change() -> None:
+            await say(Put(QUEUE, (job("a"),)))
+            [claimed] = await say(Claim(QUEUE, 1, 1, FAR_MS))
+            await say(Settle(QUEUE, ()))  # from here on its script goes by its digest
+            await asyncio.to_thread(new.follow, old)
+            new.lead()
+            with broker_at(new.port) as other:
+                Talker(other).say(Claim("shop:other", 1, LEASE_MS, FAR_MS))
+            LIARS[port].named = str(new.port).encode()
+            await asyncio.sleep(1.2)  # sentinels are asked once a second
+            settle = Settle(QUEUE, (Transition("a", claimed.jobs[0].token, Finish("completed", b"1"), "runs"),))
+            answers = await say(settle, Claim(QUEUE, 1, LEASE_MS, FAR_MS))
+            assert answers[0] == ["applied"]
+            assert new.say("ZCARD", f"{{{QUEUE}}}:kept") == 1
+            await broker.close()
+
+        session = Session(broker)
+        asyncio.run(change())
+        broker.close_sync()
 
 
 def test_R3_servers_and_sentinels_have_passwords_of_their_own(tmp_path: Path) -> None:
