@@ -11,7 +11,7 @@ import nox
 
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 CORE = ["tests/unit", "tests/conformance", "tests/client", "tests/engine", "tests/testing", "tests/architecture"]
-WHAT_TESTS_NEED = [".[demo,django,metrics,otel,redis,reload,sentry]", "--group", "test"]
+WHAT_TESTS_NEED = [".[dashboard,demo,django,metrics,otel,redis,reload,sentry]", "--group", "test"]
 WHAT_ALL_TESTS_NEED = [*WHAT_TESTS_NEED, "--group", "dev"]
 
 nox.needs_version = ">=2025.5"
@@ -24,7 +24,7 @@ nox.options.stop_on_first_error = False
 if pyenv := shutil.which("pyenv"):  # its python3.12 answers only if 3.12 is one of the chosen versions
     found = subprocess.run([pyenv, "versions", "--bare"], capture_output=True, text=True, check=True).stdout.split()
     ours = [version for version in found if version.startswith(tuple(f"{python}." for python in PYTHONS))]
-    os.environ.setdefault("PYENV_VERSION", ":".join(ours) or "system")
+    os.environ["PYENV_VERSION"] = ":".join(ours) or "system"  # a shim that started us has set it to one of them
 
 
 @nox.session(python=PYTHONS)

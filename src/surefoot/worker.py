@@ -40,6 +40,7 @@ from surefoot.execution.context import Running
 from surefoot.execution.loops import run_in_new_loop
 from surefoot.execution.middleware import CallNext as CallNext
 from surefoot.execution.middleware import Middleware as Middleware
+from surefoot.execution.outfit import log_plainly
 from surefoot.execution.processes import Plan, homes
 
 log: Final = logging.getLogger("surefoot.worker")
@@ -135,7 +136,7 @@ class Worker:
         A second signal hands everything back at once and leaves with 130 or 143 (SystemExit), a third one leaves as
         it is.
         """
-        _log_somewhere()
+        log_plainly()
         with _signals(self):
             run_in_new_loop(self.serve(burst=burst))
         if self.exit_code:
@@ -232,6 +233,7 @@ class Worker:
             )  # fmt: skip
             report.worker, report.now_ms = serving.worker, lambda: serving.now_ms() or clock.wall_ms()
             keeper = self._keeper(broker, serving, unsettled, drain, report, served)
+            drain.began = keeper.beat_soon
             self._serving = serving
             for _ in range(self._stops):
                 serving.stop()
@@ -349,13 +351,6 @@ class Worker:
             keeper, session, pulse, lease_ms=lease_ms, on_news=news,
             on_away=partial(loop.call_soon_threadsafe, serving.lost_contact), on_blocked=blocked, on_gone=rescue.judge,
         )  # fmt: skip
-
-
-def _log_somewhere() -> None:
-    """Lines on stderr, where neither the application nor the command line has set up logging."""
-    handlers = [*logging.root.handlers, *logging.getLogger("surefoot").handlers, *log.handlers]
-    if all(isinstance(one, logging.NullHandler) for one in handlers):
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
 
 
 def _tell_death(background: asyncio.Task[None]) -> None:

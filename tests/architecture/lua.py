@@ -44,6 +44,8 @@ class Source:
         found = [slot for line in self.header if (slot := _SLOT.match(line))]
         self.slots = {f"{slot[1]}.{slot[2]}": slot[3] if slot[3] in TYPES[slot[1]] else "any" for slot in found}
         self.uses = [name for line in self.header if line.startswith("-- uses: ") for name in line.split()[2:]]
+        later = [line.strip() for line in lines if line.strip().startswith("-- here: ")]
+        self.here = [name for line in later for name in line.split()[2:]]
 
     def used_slots(self) -> set[str]:
         """The KEYS and ARGV that the body names."""
@@ -133,7 +135,7 @@ def script_faults(name: str, files: Mapping[str, str]) -> Iterator[str]:
 def _reached(source: Source, pieces: Mapping[str, Source]) -> dict[str, Source]:
     """The pieces that a file uses, and those that they use."""
     found: dict[str, Source] = {}
-    waiting = [f"pieces/{name}" for name in source.uses]
+    waiting = [f"pieces/{name}" for name in source.uses + source.here]
     while waiting:
         name = waiting.pop()
         if name in pieces and name not in found:
@@ -166,7 +168,7 @@ def _use_faults(
     name: str, source: Source, pieces: Mapping[str, Source], reached: Mapping[str, Source]
 ) -> Iterator[str]:
     words = source.words()
-    for use in source.uses:
+    for use in source.uses + source.here:
         piece = pieces.get(f"pieces/{use}")
         if piece is None:
             yield f"uses: there is no piece {use}"
@@ -237,7 +239,7 @@ def _is_loose(word: list[str]) -> bool:
 
 def unused_pieces(files: Mapping[str, str]) -> Iterator[str]:
     """Pieces that no file names."""
-    used = {f"pieces/{name}" for text in files.values() for name in Source(text).uses}
+    used = {f"pieces/{name}" for text in files.values() for name in Source(text).uses + Source(text).here}
     for name in files:
         if name.startswith("pieces/") and name not in used:
             yield f"{name}: nobody uses it: take it out"

@@ -24,7 +24,7 @@ CHANCE_DRAWERS = frozenset({"os.urandom", "os.getrandom", "uuid.uuid1", "uuid.uu
 CODE_LOADERS = frozenset("_pickle cloudpickle dill joblib jsonpickle marshal pickle shelve yaml".split())
 CODE_RUNNERS = frozenset({"eval", "exec", "compile", "__import__"})
 NAMES_THAT_SAY_NOTHING = frozenset({"common", "constants", "helpers", "misc", "types", "utils"})
-READING_VERBS = frozenset({"Get", "Find", "Stats", "Orphans", "Queues"})
+READING_VERBS = frozenset({"Get", "Find", "Stats", "Changes", "Orphans", "Queues"})
 
 MAX_FILE_LINES = 399
 MAX_FUNCTION_LINES = 59

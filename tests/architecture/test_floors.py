@@ -69,6 +69,7 @@ def contracts_on_a_broken_house(tmp_path_factory: pytest.TempPathFactory) -> str
         "client/corner.py": "",
         "cli/exits.py": "from surefoot.cli import main\n",
         "cli/main.py": "",
+        "dashboard/app.py": "",
     }
     for name, text in files.items():
         path = top / "surefoot" / name

@@ -119,7 +119,7 @@ class Hand:
         self.session = SyncSession(queue.broker)
 
     def claim(self, want: int = 10, lease_ms: int = LEASE_MS) -> list[Leased]:
-        [claimed] = self.session.ask([Claim(self.queue, want, lease_ms, clock.wall_ms())])
+        [claimed] = self.session.ask([Claim(self.queue, want, lease_ms, clock.wall_ms() + 60_000)])
         return list(claimed.jobs)
 
     def settle(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from tests.client.shop import Hand, queue_on
 
 from surefoot import ConfigError, InvalidArguments, JobNotFound, Queue, Retry, Task, UsageError, clock
 from surefoot.brokers.broker import Requeue
+from surefoot.client import look
 
 
 async def welcome(address: str, *, language: str = "en") -> str:
@@ -100,10 +102,16 @@ def test_requeue_may_go_slowly(mail: Queue, monkeypatch: pytest.MonkeyPatch) -> 
         hand.kill()
     pauses: list[float] = []
     monkeypatch.setattr(clock, "sleep_blocking", pauses.append)
-    assert mail.dead.requeue_sync(everything=True, per_second=100) == 25
-    assert pauses == [0.1, 0.1], "ten at a time, a hundred a second, none after the last"
-    sizes = [len(verb.ids) for verb in _wire(mail).verbs(Requeue)]
-    assert sizes == [10, 10, 5]
+    monkeypatch.setattr(look.chunks, "__defaults__", (10,))
+    assert mail.dead.requeue_sync(everything=True, per_second=0.5) == 25
+    assert pauses == [], "the store keeps the pace: nobody waits for it"
+    spans = [(len(verb.ids), verb.first_ms, verb.every_us) for verb in _wire(mail).verbs(Requeue)]
+    assert spans == [(10, 0, 2_000_000), (10, 20_000, 2_000_000), (5, 40_000, 2_000_000)]
+    due = sorted(job.due_at for job in mail.find_sync(state="scheduled"))
+    assert len(due) == 24 and mail.stats_sync().pending == 1
+    gaps = [(later - sooner).total_seconds() for sooner, later in pairwise(due)]
+    assert all(gap >= 2 for gap in gaps), "never faster than asked"
+    assert sum(gaps) < 60
     with pytest.raises(ConfigError, match="give a number > 0"):
         mail.dead.requeue_sync(everything=True, per_second=0)
 

@@ -182,13 +182,27 @@ CASES: list[tuple[Record, QueueStats, list[str], str]] = [
         record("processing", started_ms=NOW - 3 * MINUTE, caller="caller0", lease_ms=NOW + 5000, counts=Counts(1, 1)),
         stats(HAS_IT),
         ["running"],
-        "Running on web-1:4122 (caller0) since 14:10, for 3 min: attempt 2.",
+        "Running on web-1:4122 (caller0) since 14:10, for 3 min: attempt 2; its lease ends in 5.0 s unless the worker "
+        "renews it.",
     ),
     (
         record("processing", started_ms=NOW - 3 * MINUTE, caller="gone", lease_ms=NOW + 5000, cancel="no"),
         stats(HAS_IT),
         ["running"],
-        "Running on gone since 14:10, for 3 min: attempt 1, and it was asked to cancel.",
+        "Running on gone since 14:10, for 3 min: attempt 1, and it was asked to cancel; its lease ends in 5.0 s "
+        "unless the worker renews it.",
+    ),
+    (
+        record("pending", counts=Counts(1, 0, 0, 1)),
+        stats(HAS_IT),
+        [],
+        "Pending, due 14 min ago and handed back by a drain since: the next claim takes it.",
+    ),
+    (
+        record("pending", counts=Counts(2, 0, 1, 1), errors=(CRASH,)),
+        stats(HAS_IT),
+        [],
+        "Pending for 14 min: the next claim takes it.",
     ),
     (
         record("processing", started_ms=NOW - 3 * MINUTE, caller="gone", lease_ms=NOW - 20_000),

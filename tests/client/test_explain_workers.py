@@ -73,8 +73,20 @@ async def test_running_names_the_worker(mail: Queue) -> None:
     async with worker(mail) as serving:
         said = await told(await task.enqueue(1), "running")
         where = re.escape(f"Running on web-1:{os.getpid()} ({serving.id}) since ")
-        assert re.fullmatch(rf"{where}\d\d:\d\d, for .+: attempt 1\.", said.sentence)
+        assert re.fullmatch(
+            rf"{where}\d\d:\d\d, for .+: attempt 1; its lease ends in .+ unless the worker renews it\.", said.sentence
+        )
         assert said.details["worker"] == serving.id
+
+
+async def test_a_run_that_a_drain_handed_back_does_not_count_as_waiting(mail: Queue) -> None:
+    task = tasks(mail)
+    async with worker(mail, drain=0) as serving:
+        job = await task.enqueue(1)
+        await told(job, "running")
+        serving.stop()
+        said = await told(job, "no_worker", state="pending")
+    assert re.match(r"Pending, due .+ ago and handed back by a drain since: no worker is alive", said.sentence)
 
 
 async def test_the_next_waits_for_a_slot_and_the_one_behind_it_for_both(mail: Queue) -> None:
@@ -182,7 +194,7 @@ async def test_a_lost_lease_paused_alone_and_with_a_worker(mail: Queue) -> None:
         assert re.search(r"ended .+ ago\. Queue mail is paused since .+ \(quiet\): it runs again after", said.sentence)
         await mail.resume()
         said = await told(job, "running")
-        assert said.sentence.endswith(": attempt 2.") and said.details["crashes"] == 1
+        assert said.sentence.endswith("unless the worker renews it.") and said.details["crashes"] == 1
 
 
 async def test_what_runs_left_behind_is_told_while_it_waits_again(mail: Queue) -> None:

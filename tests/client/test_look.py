@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tests.client.shop import LEASE_MS, Hand, Wire, queue_on
 
 from surefoot import ConfigError, JobNotFound, Queue, UsageError
-from surefoot.brokers.broker import Find
+from surefoot.brokers.broker import Find, Settle
 from surefoot.client import look
 from surefoot.client.presence import CronLine
-from surefoot.core.transition import Park
+from surefoot.core import sketch
+from surefoot.core.transition import Finish, Park, Transition
 
 
 async def welcome(address: str) -> str:
@@ -158,8 +160,33 @@ def test_history_tells_minutes(mail: Queue) -> None:
     rows = mail.history_sync()
     assert sum(row.enqueued for row in rows) == 1 and sum(row.dead for row in rows) == 1
     assert [row.at for row in rows] == sorted(row.at for row in rows)
-    with pytest.raises(UsageError, match="history\\(minutes=1441\\): 'minutes' is reserved"):
+    with pytest.raises(ConfigError, match=r"history\(minutes=1441\): a day of minutes is kept; give hours=25\."):
         mail.history_sync(1441)
+
+
+def test_history_tells_hours_and_how_long_jobs_waited_and_ran(mail: Queue) -> None:
+    mail.task(welcome).enqueue_sync("a")
+    times: sketch.Times = {}
+    for ms in range(1, 101):
+        sketch.add(times, "waiting", 1_000 * ms)
+    sketch.add(times, "running", 40)
+    [leased] = Hand(mail).claim()
+    settle = Settle(mail.full_name, (Transition(leased.id, leased.token, Finish("completed"), "runs"),))
+    mail.sessions.ask_sync([replace(settle, times=sketch.encode(times))])
+    [hour] = mail.history_sync(hours=720)
+    rows = mail.history_sync(minutes=60)
+    assert hour.enqueued == sum(row.enqueued for row in rows) == 1
+    assert hour.completed == sum(row.completed for row in rows) == 1
+    assert (hour.retried, hour.cancelled, hour.expired, hour.recovered) == (0, 0, 0, 0)
+    assert (hour.at.minute, hour.at.second) == (0, 0)
+    waiting, running = hour.waiting, hour.running
+    assert waiting is not None and running is not None
+    assert (waiting.count, running.count) == (100, 1)
+    for found, true in ((waiting.p50, 50), (waiting.p95, 95), (waiting.p99, 99), (running.p50, 0.04)):
+        assert found == pytest.approx(true, rel=0.05)
+    assert next(row.waiting for row in rows if row.completed) == waiting
+    with pytest.raises(ConfigError, match="history\\(hours=721\\): 720 hours"):
+        mail.history_sync(hours=721)
 
 
 def test_workers_are_those_that_are_alive(mail: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,15 @@
 """Whether a broker answers as the model does, where the protocol leaves no choice. No rule of the queue lives here."""
 
+from collections import Counter
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
-from surefoot.brokers.answers import Claimed, QueueStats, Record
+from surefoot.brokers.answers import EVENTS, Claimed, MinuteRow, QueueStats, Record
 from surefoot.brokers.broker import Claim, Refused, Verb
 from surefoot.core.codec import decode_error
 
-COUNTED = ("enqueued", "completed", "dead", "cancelled", "expired", "recovered")
 FINISHED = ("completed", "cancelled", "expired")
 
 
@@ -27,10 +27,18 @@ def seen_record(record: Record | None) -> Any:
 
 
 def seen_stats(stats: QueueStats) -> dict[str, Any]:
-    """Stats with the minutes added up; in which minute something is counted, the cases look at."""
-    facts = msgspec.structs.asdict(replace(stats, minutes=(), totals={}))
+    """Stats with the minutes added up, and the hours; in which one something is counted, the cases look at."""
+    facts = msgspec.structs.asdict(replace(stats, minutes=(), hours=(), totals={}))
     facts["workers"] = sorted(msgspec.structs.astuple(presence) for presence in stats.workers)
-    return facts | {word: sum(getattr(row, word) for row in stats.minutes) for word in COUNTED}
+    return facts | {"in minutes": added(stats.minutes), "in hours": added(stats.hours)}
+
+
+def added(rows: tuple[MinuteRow, ...]) -> dict[str, Any]:
+    """What happened in all of them together, and how long jobs waited and ran."""
+    times: Counter[int] = Counter()
+    for row in rows:
+        times.update(row.times)
+    return {word: sum(getattr(row, word) for row in rows) for word in EVENTS} | {"times": dict(times)}
 
 
 def assert_same(verb: Verb[Any], expected: Any, got: Any, *, repeated: bool) -> None:

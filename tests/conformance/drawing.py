@@ -10,6 +10,7 @@ from surefoot.brokers.broker import Beat, Configure, Prune, Verb
 from surefoot.core.codec import encode_error
 from surefoot.core.errors import ErrorInfo
 from surefoot.core.job import After, At, NewJob, Unique
+from surefoot.core.sketch import encode
 from surefoot.core.transition import Bury, Counter, Delay, Finish, Move, Park, Return, Transition
 
 IDS = tuple("abcdefgh")
@@ -22,6 +23,7 @@ ids = st.sampled_from(IDS)
 bodies = st.binary(max_size=6)
 results = st.binary(min_size=1, max_size=6)  # JSON is never empty
 keeps = st.sampled_from((0, PERIOD_MS, 300_000, None))
+times = st.dictionaries(st.sampled_from((1_000, 1_001, 2_399)), st.integers(1, 3)).map(encode)
 spans = st.sampled_from((0, 1, 700, PERIOD_MS, 20_000))
 dues = st.one_of(st.none(), st.none(), spans.map(After), spans.map(lambda ms: At(START_MS + ms)))
 uniques = st.builds(Unique, st.sampled_from(KEYS), st.sampled_from(("done", "done", "start", PERIOD_MS)), st.booleans())

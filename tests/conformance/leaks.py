@@ -33,11 +33,13 @@ NAMES = {
     "wake": "list",
     "workers": "hash",
     "stats": "hash",
+    "audit": "list",
 }
 PLACES = ("pending", "scheduled", "leases", "parked", "dead", "kept")
 UNFINISHED = ("pending", "scheduled", "leases", "parked")
 NO_TTL = -1
 ERRORS_MOST = 10
+CHANGES_MOST = 1_000
 RANK_STEP = 64
 RANK_SHIFT = 2**53
 
@@ -45,6 +47,8 @@ KEY = re.compile(r"\{([A-Za-z0-9_.-]+:[A-Za-z0-9_.:-]+)\}:(\w+)\Z")
 MEMBER = re.compile(r"[^\x1f]+\x1f(\d{17})\x1f(.+)\Z", re.DOTALL)
 WORDS = {"layout", "epoch", "paused", "watch", "max_length", "pruned", "prune_at"}
 PREFIXES = ("tail:", "total:", "tick:", "cron_paused:", "call:")
+SLOT = re.compile(r"(h?)(t?)(\d+)")
+ROW = re.compile(rb"(\d+|-)( \d+){8}( .*)?")
 TRAITS = {"priority", "unique", "unique_until", "needs"}
 RECORDS = {
     "jobs": re.compile(rb"\d+\n.*\Z", re.DOTALL),
@@ -53,7 +57,6 @@ RECORDS = {
     "parked": re.compile(rb"\d+ [^\x1f]+\x1f\d{17}\x1f.+\Z", re.DOTALL),
     "results": re.compile(rb"(completed|cancelled|expired) \d+ \d+ \d+ \S+\n.*\Z", re.DOTALL),
     "workers": re.compile(rb"\d+ .*\Z", re.DOTALL),
-    "stats": re.compile(rb"(\d+|-)( \d+){8}( .*)?\Z"),
 }
 
 
@@ -64,6 +67,7 @@ class Contents(msgspec.Struct, frozen=True):
     hashes: dict[str, dict[str, bytes]]
     zsets: dict[str, dict[str, float]]
     tokens: int
+    changes: int = 0
 
     def table(self, name: str) -> Collection[str]:
         """The ids, or other members, of one key."""
@@ -104,7 +108,7 @@ def _text(raw: bytes) -> str:
 def _read(talk: Conversation, queue: str, names: list[str]) -> Contents:
     hashes: dict[str, dict[str, bytes]] = {name: {} for name, kind in NAMES.items() if kind == "hash"}
     zsets: dict[str, dict[str, float]] = {name: {} for name, kind in NAMES.items() if kind == "zset"}
-    tokens = 0
+    tokens = changes = 0
     for name in names:
         key = f"{{{queue}}}:{name}"
         match NAMES[name]:
@@ -113,9 +117,11 @@ def _read(talk: Conversation, queue: str, names: list[str]) -> Contents:
             case "zset":
                 scored = _pairs(talk.say("ZRANGE", key, 0, -1, "WITHSCORES"))
                 zsets[name] = {_text(member): float(score) for member, score in scored}
-            case _:
+            case _ if name == "wake":
                 tokens = talk.say("LLEN", key)
-    return Contents(queue, hashes, zsets, tokens)
+            case _:
+                changes = talk.say("LLEN", key)
+    return Contents(queue, hashes, zsets, tokens, changes)
 
 
 def _pairs(flat: list[Any]) -> Iterator[tuple[bytes, bytes]]:
@@ -201,12 +207,26 @@ def _unique(store: Contents, lost: Collection[str]) -> Iterator[str]:
 def _house(store: Contents, lost: Collection[str]) -> Iterator[str]:
     if store.tokens > 1:
         yield f"wake: holds {store.tokens} tokens"
+    if store.changes > CHANGES_MOST:
+        yield f"audit: holds {store.changes} changes"
     meta = store.hashes["meta"]
     yield from (
         f"meta: {name} is no word of it" for name in meta if name not in WORDS and not name.startswith(PREFIXES)
     )
     if meta.get("layout") != b"1" or "epoch" not in meta:
         yield f"meta: has the layout {meta.get('layout')!r} and the epoch {meta.get('epoch')!r}"
-    for slot in store.hashes["stats"]:
-        if slot != "all" and not (slot.isdigit() and int(slot) < 24 * 60):
-            yield f"stats: {slot} is no minute of a day"
+    yield from _history(store)
+
+
+def _history(store: Contents) -> Iterator[str]:
+    """Rows of numbers by minute, hour and since the beginning; and how long jobs waited and ran, in the first two."""
+    for slot, raw in store.hashes["stats"].items():
+        place = SLOT.fullmatch(slot)
+        if slot != "all" and (place is None or int(place[3]) >= (30 * 24 if place[1] else 24 * 60)):
+            yield f"stats: {slot} is no minute of a day and no hour of a month"
+        elif place is not None and place[2]:
+            first, _, packed = raw.partition(b" ")
+            if not first.isdigit() or not msgspec.msgpack.decode(packed, type=dict[int, int]):
+                yield f"stats: {slot} has {raw!r}"
+        elif not ROW.fullmatch(raw):
+            yield f"stats: {slot} has {raw!r}"

@@ -19,6 +19,7 @@ from surefoot.core import transition as t
 from surefoot.core.codec import encode_json
 from surefoot.core.job import Leased, NewJob
 from surefoot.core.names import State
+from surefoot.core.sketch import decode
 
 WAITING: Final[tuple[State, ...]] = ("scheduled", "pending", "parked")
 PROMOTED: Final = 100
@@ -133,8 +134,8 @@ class Turn(Pieces):
     def claim(self, verb: b.Claim) -> a.Claimed:
         taken, orphans, recovered = list[Job](), list[str](), 0
         if self.queue.paused is None:
-            believed = min(self.now, verb.trust_ms)
-            for job in self.timed("processing", "lease_ms", believed)[: verb.want]:
+            ended = self.timed("processing", "lease_ms", self.now) if self.now <= verb.trust_ms else []
+            for job in ended[: verb.want]:
                 self.crash(job)
                 self.lease(job, verb.lease_ms, taken, orphans)
             recovered = len(taken)
@@ -206,6 +207,7 @@ class Turn(Pieces):
         return holds
 
     def settle(self, verb: b.Settle) -> list[a.Verdict]:
+        self.queue.times.update(decode(verb.times))
         return [self.settle_one(step) for step in verb.transitions]
 
     def settle_one(self, step: t.Transition) -> a.Verdict:
@@ -214,6 +216,7 @@ class Turn(Pieces):
             return "fenced"
         if step.error is not None:
             self.add_error(job, step.error)
+        self.queue.events["failed"] += step.bump in ("failures", "crashes")
         if job.cancel is not None and isinstance(step.to, t.Delay | t.Return | t.Park):
             self.finish_run(job, step, "cancelled", reason=job.cancel)
             return "cancelled"
@@ -225,7 +228,8 @@ class Turn(Pieces):
             case t.Bury(why):
                 self.bump(job, step.bump)
                 self.bury(job, why, has_line=step.error is not None)
-            case t.Delay(ms):
+            case t.Delay(ms, why):
+                self.queue.events["retried"] += why == "retry"
                 self.bump(job, step.bump)
                 self.wait_until(job, self.now + ms)
             case t.Return():
@@ -254,7 +258,10 @@ class Turn(Pieces):
     # By hand
 
     def cancel(self, verb: b.Cancel) -> list[a.CancelWord]:
-        return [self.cancel_one(self.queue.jobs.get(id), verb) for id in verb.ids]
+        words = [self.cancel_one(self.queue.jobs.get(id), verb) for id in verb.ids]
+        met = [id for id, word in zip(verb.ids, words, strict=True) if word != "finished"]
+        self.note("cancel", verb.who, met, verb.reason)
+        return words
 
     def cancel_one(self, job: Job | None, verb: b.Cancel) -> a.CancelWord:
         if job is not None and job.state in WAITING:
@@ -266,9 +273,16 @@ class Turn(Pieces):
         return "finished"
 
     def requeue(self, verb: b.Requeue) -> list[a.Requeued]:
-        return [self.requeue_one(self.queue.jobs.get(id)) for id in verb.ids]
+        answers: list[a.Requeued] = []
+        for id in verb.ids:
+            before = sum(answer.word == "requeued" for answer in answers)
+            due_ms = self.now + verb.first_ms + before * verb.every_us // 1_000
+            answers.append(self.requeue_one(self.queue.jobs.get(id), due_ms))
+        back = [id for id, answer in zip(verb.ids, answers, strict=True) if answer.word == "requeued"]
+        self.note("requeue", verb.who, back)
+        return answers
 
-    def requeue_one(self, job: Job | None) -> a.Requeued:
+    def requeue_one(self, job: Job | None, due_ms: int) -> a.Requeued:
         if job is None or job.state != "dead":
             return a.Requeued("not_dead")
         unique = job.new.unique
@@ -278,8 +292,8 @@ class Turn(Pieces):
             if owner is not None:
                 return a.Requeued("taken", owner)
             self.queue.keys[unique.key] = Holder(job.id, None)
-        job.counts = replace(job.counts, failures=0, crashes=0, due_set_ms=self.now)
-        self.wait_until(job, self.now)
+        job.counts = replace(job.counts, failures=0, crashes=0, due_set_ms=due_ms)
+        self.wait_until(job, due_ms)
         return a.Requeued("requeued")
 
     def move(self, verb: b.Move) -> list[bool]:
@@ -298,10 +312,13 @@ class Turn(Pieces):
         if job is None or job.state != "dead":
             return "not_dead"
         job.body = verb.envelope
+        self.note("edit", verb.who, [verb.id])
         return "amended"
 
     def delete(self, verb: b.Delete) -> list[bool]:
-        return [self.delete_one(self.queue.jobs.get(id)) for id in verb.ids]
+        gone = [self.delete_one(self.queue.jobs.get(id)) for id in verb.ids]
+        self.note("delete", verb.who, [id for id, went in zip(verb.ids, gone, strict=True) if went])
+        return gone
 
     def delete_one(self, job: Job | None) -> bool:
         if job is None or job.state == "processing":
@@ -313,18 +330,24 @@ class Turn(Pieces):
 
     def configure(self, verb: b.Configure) -> a.Config:
         queue = self.queue
-        if verb.paused is None:
-            queue.paused = None
-            queue.token = True
-        elif verb.paused is not UNSET:
-            queue.paused = (queue.paused[0] if queue.paused else self.now, verb.paused)
+        if verb.paused is not UNSET:
+            before, queue.paused = queue.paused, self.pause_of(queue.paused, verb.paused)
+            if verb.paused is None:
+                queue.token = True
+            if queue.paused != before:
+                self.note("pause" if queue.paused else "resume", verb.who, [""], verb.paused or "")
         if verb.max_length is not UNSET:
+            if queue.max_length != verb.max_length:
+                self.note("limit", verb.who, ["none" if verb.max_length is None else str(verb.max_length)])
             queue.max_length = verb.max_length
         if verb.cron is not UNSET:
             name, why = verb.cron
-            since_ms, _ = queue.paused_crons.pop(name, (self.now, ""))
-            if why is not None:
-                queue.paused_crons[name] = (since_ms, why)
+            was = queue.paused_crons.pop(name, None)
+            pause = self.pause_of(was, why)
+            if pause is not None:
+                queue.paused_crons[name] = pause
+            if pause != was:
+                self.note("pause_cron" if pause else "resume_cron", verb.who, [name], why or "")
         paused_ms, reason = queue.paused or (None, None)
         return a.Config(reason, paused_ms, queue.max_length)
 
@@ -355,19 +378,6 @@ class Turn(Pieces):
         """Only for bodies that were lost: nothing else of the model can be taken away, and none of its keys."""
         return [self.repair_one(self.queue.jobs.get(id)) for id in verb.ids] + ["sound"] * len(verb.keys)
 
-    def repair_one(self, job: Job | None) -> a.RepairWord:
-        if job is None or not self.lost(job):
-            return "sound"
-        job.body = b""
-        if job.state not in (*WAITING, "processing"):
-            return "filled"
-        self.bury(job, "body_lost")
-        return "buried"
-
-    def lost(self, job: Job) -> bool:
-        """Whoever runs a job has its body whole until the lease ends."""
-        return job.body is None and (job.lease_ms is None or job.lease_ms <= self.now)
-
     # Reads
 
     def orphans(self, verb: b.Orphans) -> a.Damage:
@@ -377,6 +387,9 @@ class Turn(Pieces):
     def get(self, verb: b.Get) -> list[a.Record | None]:
         jobs = [self.queue.jobs.get(id) for id in verb.ids]
         return [None if job is None else job.record() for job in jobs]
+
+    def changes(self, verb: b.Changes) -> list[a.Change]:
+        return self.queue.changes[: verb.limit]
 
     def stats(self, verb: b.Stats) -> a.QueueStats:
         return self.queue.stats(verb, self.now)

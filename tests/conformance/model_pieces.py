@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from tests.conformance.model_state import Holder, Job, Queue
 
+from surefoot.brokers.answers import CHANGE_BYTES, CHANGE_NAMES, CHANGES_KEPT, Change, ChangeWord, RepairWord
 from surefoot.brokers.broker import Call
 from surefoot.core.codec import ERRORS_KEPT, encode_error
 from surefoot.core.job import After, At, Due, NewJob
@@ -121,5 +122,35 @@ class Pieces:
         self.release(job)
         job.go("dead", reason=reason, finished_ms=self.now)
 
+    def pause_of(self, before: tuple[int, str] | None, reason: str | None) -> tuple[int, str] | None:
+        """A pause with its first moment, None for none."""
+        return None if reason is None else (before[0] if before else self.now, reason)
+
+    def lost(self, job: Job) -> bool:
+        """Whoever runs a job has its body whole until the lease ends."""
+        return job.body is None and (job.lease_ms is None or job.lease_ms <= self.now)
+
+    def repair_one(self, job: Job | None) -> RepairWord:
+        if job is None or not self.lost(job):
+            return "sound"
+        job.body = b""
+        if job.state not in ("scheduled", "pending", "parked", "processing"):
+            return "filled"
+        self.bury(job, "body_lost")
+        return "buried"
+
+    def note(self, what: ChangeWord, who: str, names: list[str], reason: str = "") -> None:
+        """Remember a change by hand. What changed nothing is no change."""
+        if names:
+            shown = tuple(name for name in names[:CHANGE_NAMES] if name)
+            self.queue.changes.insert(0, Change(self.now, one_line(who), what, len(names), one_line(reason), shown))
+            del self.queue.changes[CHANGES_KEPT:]
+
     def add_error(self, job: Job, line: bytes) -> None:
         job.errors = (line, *job.errors)[:ERRORS_KEPT]
+
+
+def one_line(words: str) -> str:
+    """As much of a text as an audit keeps, without what would begin a new line."""
+    cut = words.encode()[:CHANGE_BYTES].decode(errors="replace")
+    return "".join(" " if letter < " " or letter == "\x7f" else letter for letter in cut)

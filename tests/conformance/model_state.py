@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from surefoot.brokers.answers import CronState, MinuteRow, Presence, QueueStats, Record
+from surefoot.brokers.answers import Change, CronState, MinuteRow, Presence, QueueStats, Record
 from surefoot.brokers.broker import Stats
 from surefoot.core.job import NO_COUNTS, Counts, NewJob
 from surefoot.core.names import State
@@ -90,6 +90,8 @@ class Queue:
     lines: Counter[int] = field(default_factory=Counter)  # priority -> last number given
     memory: dict[tuple[str, str], tuple[int, str, Any]] = field(default_factory=dict)  # verb, caller -> its last call
     events: Counter[str] = field(default_factory=Counter)
+    times: Counter[int] = field(default_factory=Counter)
+    changes: list[Change] = field(default_factory=list)  # newest first
     ticks: dict[str, int] = field(default_factory=dict)
     paused_crons: dict[str, tuple[int, str]] = field(default_factory=dict)
     presences: dict[str, Presence] = field(default_factory=dict)
@@ -121,7 +123,9 @@ class Queue:
             max_length=self.max_length,
             epoch=self.epoch,
             workers=tuple(self.presences.values()),
-            minutes=(MinuteRow(now // A_MINUTE_MS, **self.events),),  # all in one: in which minute, the cases look at
+            # All in one: in which minute and which hour, the cases look at.
+            minutes=(MinuteRow(now // A_MINUTE_MS, **self.events, times=self.times),),
+            hours=(MinuteRow(now // A_MINUTE_MS // 60 * 60, **self.events, times=self.times),),
             totals={},
             crons={name: self.cron(name) for name in verb.crons},
         )

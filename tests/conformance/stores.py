@@ -20,6 +20,7 @@ from tests.conformance.leaks import leaks
 from tests.conformance.model import Model
 from tests.conformance.model_pieces import Ties
 from tests.conformance.model_state import Queue
+from tests.servers.clusters import cluster
 
 from surefoot.brokers.answers import CancelWord, Claimed, Hold, Lease, Page, PutAnswer, QueueStats, Record, Verdict
 from surefoot.brokers.broker import Broker, Call, Cancel, Claim, Extend, Find, Get, Put, Settle, Stats, Verb
@@ -45,8 +46,8 @@ class Kind(msgspec.Struct, frozen=True):
     """One kind of store. `open(place, understands)` may be called again: for a restart, or for a second release.
 
     `shared`: two brokers may have one store, which outlives them. `lose_body(place, id)` damages it. `ties`: see Ties.
-    `server`: the kind of server it stands on, `clustered`: as the one node of a cluster. `full`: only in the long form
-    of the suite.
+    `server`: the kind of server it stands on. `clustered`: as a cluster of so many nodes; a single one is spoken to as
+    if it were alone. `full`: only in the long form of the suite.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Kind(msgspec.Struct, frozen=True):
     lose_body: Callable[[Path, str], None] | None = None
     ties: Ties = "arrival"
     server: str | None = None
-    clustered: bool = False
+    clustered: int = 0
     full: bool = False
 
 
@@ -94,42 +95,69 @@ FILE = Kind(
 
 
 @functools.cache
-def server_of(kind: str, *, clustered: bool = False) -> servers.Server:
-    """The one server of this kind that this process has; started at first use, ended with the process."""
+def servers_of(kind: str, clustered: int = 0) -> tuple[servers.Server, ...]:
+    """The servers of this kind that this process has, or its cluster; started at first use, ended with the process."""
     folder, owner = Path(tempfile.mkdtemp(prefix="surefoot-")), os.getpid()
-    server = servers.one_node_cluster(folder, kind) if clustered else servers.start(folder, kind)
+    running: list[servers.Server] = []
+    if clustered > 1:
+        running += cluster(folder, kind, nodes=clustered).servers
+    else:
+        running.append(servers.one_node_cluster(folder, kind) if clustered else servers.start(folder, kind))
 
     def end() -> None:
         if os.getpid() == owner:  # a forked child leaves it alone
-            server.close()
+            for server in running:
+                server.close()
             shutil.rmtree(folder)
 
     atexit.register(end)
-    return server
+    return tuple(running)
 
 
-def _redis(name: str, server: str, *, clustered: bool = False, full: bool = False) -> Kind:
+@functools.cache
+def server_of(kind: str, clustered: int = 0) -> servers.Server:
+    """The server that the queue of the suite lives on."""
+    running = servers_of(kind, clustered)
+    if len(running) == 1:
+        return running[0]
+    slot = running[0].say("CLUSTER", "KEYSLOT", f"{{{QUEUE}}}:meta")
+    for first, last, (_, port, *_) in running[0].say("CLUSTER", "SLOTS"):
+        if first <= slot <= last:
+            return next(one for one in running if one.port == port)
+    raise AssertionError(f"nobody serves {slot}")
+
+
+def _redis(name: str, server: str, *, clustered: int = 0, full: bool = False) -> Kind:
     # Imported when a case needs it: the suite of the other stores runs without the client library.
     def opened(_: Path, understands: int) -> Runner:
         from surefoot.brokers.redis.broker import RedisBroker
         from surefoot.brokers.redis.server import Server
 
-        at = server_of(server, clustered=clustered)
-        return RedisBroker(Server(host=servers.HOST, port=at.port, shown=at.url), understands=understands)
+        at = servers_of(server, clustered)[-1]
+        place: dict[str, Any] = {"host": servers.HOST, "port": at.port, "shown": at.url}
+        if clustered > 1:
+            place["nodes"] = (Server(**place),)
+        return RedisBroker(Server(**place), understands=understands)
 
     def lose_body(_: Path, id: str) -> None:
-        lost = server_of(server, clustered=clustered).say("HDEL", f"{{{QUEUE}}}:jobs", id)
+        lost = server_of(server, clustered).say("HDEL", f"{{{QUEUE}}}:jobs", id)
         assert lost == 1, f"there was no body of {id} to lose"
 
     return Kind(name, opened, True, lose_body, "id", server, clustered, full)
 
 
 REDIS = _redis("redis", "valkey-9")
-REDIS_FLOOR = _redis("redis-6.2", "redis-6.2", full=True)
-REDIS_NEWEST = _redis("redis-8", "redis-8", full=True)
-CLUSTER = _redis("redis-cluster", "valkey-9", clustered=True)
+CLUSTER = _redis("cluster", "valkey-9", clustered=3)
+MATRIX = tuple(
+    _redis(f"{shape}{server}", server, clustered=nodes, full=True)
+    for server in servers.KINDS
+    for shape, nodes in (("", 0), ("cluster-", 3))
+    if server != REDIS.server
+)
+"""Servers of other makes and versions, each alone and as a cluster."""
+NODE = _redis("node", "valkey-9", clustered=1)
 """Not in KINDS: redis_only says each verb on it once."""
-KINDS = (MODEL, MEMORY, FILE, REDIS, REDIS_FLOOR, REDIS_NEWEST)
+KINDS = (MODEL, MEMORY, FILE, REDIS, CLUSTER, *MATRIX)
 
 
 class Store:
@@ -142,15 +170,19 @@ class Store:
         self._opened: list[Runner] = []
         self._names = itertools.count()
         self._lost: set[str] = set()
-        if kind.server is not None:
-            self.server.say("FLUSHALL")
+        for server in self._servers:
+            server.say("FLUSHALL")
         self.runner = self.open()
 
     @property
     def server(self) -> servers.Server:
-        """The server it stands on, if it stands on one."""
+        """The server that its queue lives on, if it stands on one."""
         assert self.kind.server is not None
-        return server_of(self.kind.server, clustered=self.kind.clustered)
+        return server_of(self.kind.server, self.kind.clustered)
+
+    @property
+    def _servers(self) -> tuple[servers.Server, ...]:
+        return () if self.kind.server is None else servers_of(self.kind.server, self.kind.clustered)
 
     @property
     def broker(self) -> Broker:
@@ -174,8 +206,8 @@ class Store:
     def close(self) -> None:
         """Leave the store, and see that nothing is left in it that should not be."""
         self._leave()
-        if self.kind.server is not None:
-            with self.server.conversation() as talk:
+        for server in self._servers:
+            with server.conversation() as talk:
                 found = leaks(talk, lost=self._lost)
             assert not found, "\n".join(found)
 

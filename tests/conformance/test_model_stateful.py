@@ -25,6 +25,7 @@ from surefoot.brokers.broker import (
     Amend,
     Call,
     Cancel,
+    Changes,
     Claim,
     Delete,
     Extend,
@@ -124,9 +125,10 @@ class QueueMachine(RuleBasedStateMachine):
     def compare(self) -> None:
         """Every record, every place, every number."""
         self.forget_what_is_over()
-        get, stats = Get(QUEUE, draw.IDS), Stats(QUEUE, 1_440, draw.CRONS)
-        records, numbers, page = self.read(get, stats, Find(QUEUE))
-        expected, counts = self.read(get, stats, of=self.model)
+        get, stats, changes = Get(QUEUE, draw.IDS), Stats(QUEUE, 1_440, draw.CRONS, hours=720), Changes(QUEUE, 30)
+        records, numbers, trail, page = self.read(get, stats, changes, Find(QUEUE))
+        expected, counts, changed = self.read(get, stats, changes, of=self.model)
+        assert trail == changed
         for wanted, record in zip(expected, records, strict=True):
             assert seen_record(record) == seen_record(wanted)
         assert seen_stats(numbers) == seen_stats(counts)
@@ -194,7 +196,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def draw_settle(self, data: st.DataObject) -> Settle:
         steps = draw.transitions(self.leases(), self.claimed, set(self.over()))
-        return Settle(QUEUE, tuple(data.draw(st.lists(steps, min_size=1, max_size=3))))
+        return Settle(QUEUE, tuple(data.draw(st.lists(steps, min_size=1, max_size=3))), data.draw(draw.times))
 
     def leases(self) -> list[tuple[str, str]]:
         """The leases that are good, whether their time is over or not."""
@@ -213,7 +215,8 @@ class QueueMachine(RuleBasedStateMachine):
         match what:
             case "cancel":
                 ids = self.some(data, "processing", "pending", "scheduled", "parked")
-                verb: Verb[Any] = Cancel(QUEUE, ids, data.draw(st.sampled_from(("", "enough"))), data.draw(draw.keeps))
+                why, keep, who = data.draw(st.sampled_from(("", "enough"))), data.draw(draw.keeps), "ann@web 1"
+                verb: Verb[Any] = Cancel(QUEUE, ids, why, keep, who)
             case "move":
                 verb = Move(QUEUE, self.some(data, "pending", "scheduled", "parked"), data.draw(draw.dues))
             case "tick":
@@ -231,7 +234,9 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(caller=callers, data=st.data(), body=st.one_of(st.none(), st.none(), draw.bodies))
     def mend_the_dead(self, caller: str, data: st.DataObject, body: bytes | None) -> None:
         ids = self.some(data, "dead")
-        self.say(caller, Requeue(QUEUE, ids) if body is None else Amend(QUEUE, ids[0], body))
+        every_us, first_ms = data.draw(st.sampled_from(((0, 0), (0, 0), (1_500, 0), (400, 2), (2_500_000, 700))))
+        again = Requeue(QUEUE, ids, "ann@web", every_us, first_ms)
+        self.say(caller, again if body is None else Amend(QUEUE, ids[0], body))
 
     # What goes wrong
 

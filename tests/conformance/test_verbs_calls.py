@@ -210,9 +210,9 @@ def test_a_repeated_claim_survives_a_restart(shared_store: Store) -> None:
 # Verbs that need no number
 
 
-def test_extend_configure_and_reads_may_be_said_under_any_number(producer: Hand, worker: Hand, store: Store) -> None:
+def test_extend_and_reads_may_be_said_under_any_number(producer: Hand, worker: Hand, store: Store) -> None:
     leased = worker.take("a")
-    verbs = (Extend(QUEUE, (Lease("a", leased.token),), LEASE_MS), Configure(QUEUE), Get(QUEUE, ("a",)), Stats(QUEUE))
+    verbs = (Extend(QUEUE, (Lease("a", leased.token),), LEASE_MS), Get(QUEUE, ("a",)), Stats(QUEUE))
     answers = [worker.send(Call(worker.caller, number, "tag1", verbs, store.now)) for number in (9, 9, 1)]
     assert answers[0] == answers[1] == answers[2]
     assert not [answer for answer in answers[0] if isinstance(answer, Exception)]

@@ -5,7 +5,7 @@ The second release is a broker that understands 2.
 
 from tests.conformance.stores import LEASE_MS, QUEUE, Hand, Store, ids, new
 
-from surefoot.brokers.broker import Find, Requeue
+from surefoot.brokers.broker import Cancel, Find, Requeue
 from surefoot.core.job import After, Counts
 from surefoot.core.transition import Bury, Finish, Park, Return
 
@@ -57,6 +57,17 @@ def test_the_old_release_parks_what_it_recovers_and_the_crash_is_counted(shared_
     (leased,) = newer.claim(9, "needs:2").jobs
     assert leased.counts == Counts(runs=1, crashes=1)
     assert newer.end(leased, Finish("completed")) == "applied"
+
+
+def test_a_request_to_a_run_that_was_lost_is_gone_where_the_job_is_parked(shared_store: Store) -> None:
+    old, newer = both(shared_store)
+    old.put(new("a", needs=2))
+    newer.claim()
+    assert old.say(Cancel(QUEUE, ("a",), "no")) == ["requested"]
+    shared_store.later(LEASE_MS)
+    assert (ids(old.claim()), is_parked(old), old.record("a").cancel) == ([], True, None)
+    (leased,) = newer.claim(9, "needs:2").jobs
+    assert leased.cancel is None
 
 
 def test_a_job_parked_for_its_task_is_parked_again_by_the_old_release(shared_store: Store) -> None:

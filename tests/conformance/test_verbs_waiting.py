@@ -7,7 +7,7 @@ from tests.conformance.stores import QUEUE, Hand, Store, envelope, ids, new
 from surefoot.brokers.answers import Lease, Requeued
 from surefoot.brokers.broker import Amend, Delete, Move, Requeue
 from surefoot.core.codec import amend_envelope, decode_envelope
-from surefoot.core.job import After, At, Counts, Due, NewJob
+from surefoot.core.job import After, At, Counts, Due, NewJob, Unique
 from surefoot.core.transition import Bury, Counter, Delay, Park
 
 WAITING = ("scheduled", "pending", "parked")
@@ -248,3 +248,47 @@ def test_a_deleted_job_leaves_no_note_and_no_error_behind(producer: Hand, worker
     producer.put(new("a"))
     record = producer.record("a")
     assert (record.note, record.errors, record.counts) == (None, (), Counts())
+
+
+# Requeue one after the other
+
+
+def test_letters_come_back_one_after_the_other(store: Store) -> None:
+    hand = store.hand()
+    for id in "abcd":
+        hand.kill(id)
+    hand.say(Requeue(QUEUE, ("a", "nobody", "b", "c", "a"), every_us=1_500_500))
+    assert [hand.state(id) for id in "abcd"] == ["pending", "scheduled", "scheduled", "dead"]
+    assert [hand.record(id).due_ms for id in "bc"] == [store.now + 1_500, store.now + 3_001]
+    hand.say(Requeue(QUEUE, ("d",), every_us=1_500_500, first_ms=4_501))
+    record = hand.record("d")
+    assert (record.due_ms, record.counts.due_set_ms, record.counts.failures) == (
+        store.now + 4_501,
+        store.now + 4_501,
+        0,
+    )
+    assert ids(hand.claim()) == ["a"]
+    store.later(3_001)
+    assert ids(hand.claim()) == ["b", "c"]
+    store.later(1_500)
+    assert ids(hand.claim()) == ["d"]
+
+
+def test_the_pace_of_a_requeue_is_not_set_anew_by_a_repeat(store: Store) -> None:
+    hand = store.hand()
+    hand.kill("a")
+    hand.say(Requeue(QUEUE, ("a",), first_ms=5_000))
+    due_ms = hand.record("a").due_ms
+    store.later(1_000)
+    hand.again()
+    assert hand.record("a").due_ms == due_ms == store.now + 4_000
+
+
+def test_a_job_that_is_to_come_back_holds_its_key(store: Store) -> None:
+    hand = store.hand()
+    hand.put(new("a", unique=Unique("welcome k")))
+    (leased,) = hand.claim().jobs
+    hand.end(leased, Bury("exhausted"), "failures")
+    hand.say(Requeue(QUEUE, ("a",), first_ms=5_000))
+    (answer,) = hand.put(new("b", unique=Unique("welcome k")))
+    assert (answer.word, answer.other) == ("taken", "a")

@@ -168,21 +168,32 @@ def test_a_terminal_sees_how_far_a_slow_requeue_is(shop: Shop, ids: dict[str, st
     with on_terminal(shop, *words) as (process, terminal):
         seen = terminal.until(None)
         assert process.wait(timeout=30) == 0
-    assert re.split(r"[\r\n]+", seen.strip()) == ["1 of 2", "2 of 2", "2 jobs requeued."]
+    assert re.split(r"[\r\n]+", seen.strip()) == ["2 of 2", "2 jobs requeued."]
 
 
-def test_ctrl_c_in_a_slow_requeue_tells_how_many_went(shop: Shop, ids: dict[str, str]) -> None:
-    words = ("dead", "requeue", "--all", "--rate", "0.01", "--yes", "-A", "shop")
-    with on_terminal(shop, *words) as (process, terminal):
-        terminal.until("1 of 2")
-        assert interrupt(process, terminal) == 130
-        rest = terminal.until(None)
-    assert "1 of 2 jobs requeued." in rest
-    assert "Traceback" not in rest
+def test_a_slow_requeue_goes_on_without_its_command(shop: Shop, ids: dict[str, str]) -> None:
+    """The second job is due in 100 s, and nobody stays for it."""
+    ran = shop.here("dead", "requeue", "--all", "--rate", "0.01", "--yes", "-A", "shop")
+    assert (ran.code, ran.err) == (0, "2 jobs requeued; the last one is due in 100 s.\n")
     assert sorted(filter(None, (state(shop, "billing", ids[name]) for name in ("dead", "invalid")))) == [
-        "dead",
         "pending",
+        "scheduled",
     ]
+
+
+def test_letters_are_grouped_by_what_they_died_of(shop: Shop, ids: dict[str, str]) -> None:
+    ran = shop.here("dead", "list", "--group", "-A", "shop")
+    header, *lines = ran.out.splitlines()
+    assert (ran.code, ran.err) == (0, "")
+    assert header.split() == ["dead", "queue", "task", "reason", "last", "died", "newest", "error"]
+    assert len(lines) == 2 and all(line.split()[0] == "1" for line in lines)
+    records = shop.here("dead", "list", "--group", "-A", "shop", "--json").records()
+    assert list(records[0]) == [
+        "queue", "task", "kind", "message", "reason", "count", "first_at", "last_at", "newest",
+    ]  # fmt: skip
+    assert {record["newest"] for record in records} == {ids["dead"], ids["invalid"]}
+    ran = shop.here("dead", "list", "--group", "--task", "nobody", "-A", "shop")
+    assert (ran.code, ran.err) == (1, "surefoot: no dead job matches.\n")
 
 
 def test_without_a_terminal_nothing_is_drawn(shop: Shop, ids: dict[str, str]) -> None:

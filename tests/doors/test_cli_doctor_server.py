@@ -180,6 +180,10 @@ def test_R20_a_user_of_the_page_lacks_only_what_it_is_not_for(file_shop: Shop, o
             "to wait for results": ["SUBSCRIBE"],
             "for a worker": ["BLPOP", "CLIENT ID", "CLIENT UNBLOCK"],
         },
+        "dashboard": {
+            "to wait for results": ["SUBSCRIBE"],
+            "for a worker": ["BLPOP", "CLIENT ID", "CLIENT UNBLOCK"],
+        },
         "viewer": {"to change": ["EVAL"]},
     }
     assert (seen.code, seen.result("commands"), seen.details("commands")["refused"]) == (0, "warn", lacks[user])

@@ -345,6 +345,11 @@ def test_without_an_application_a_misspelt_queue_is_refused(shop: Shop) -> None:
     ran = shop.here("enqueue", "close_month", "--url", shop.url, "-q", "biling")
     assert (ran.code, ran.out) == (2, "")
     assert "the store has no queue 'biling'; did you mean 'billing'?" in ran.err
+    way_out = "One begins with its first worker, or the first job of its application: --app module:queue."
+    assert way_out in ran.err
+    queue = Queue(shop.url, name="brand-new")
+    queue.by_name("close_month").enqueue_sync()
+    assert shop.here("enqueue", "close_month", "--url", shop.url, "-q", "brand-new").code == 0
 
 
 # --- options ---

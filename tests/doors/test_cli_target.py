@@ -76,6 +76,16 @@ def package(shop: Shop) -> Shop:
 HAS = "bad, circle, factories, half, invoices, lacking, leaving, mails, queues, sub, task, worker, wrong"
 
 
+def test_a_url_in_the_place_of_a_target_is_told_without_its_password(shop: Shop) -> None:
+    ran = shop.here("stats", "redis://ann:secret@cache/0")
+    assert (ran.code, ran.out, "secret" in ran.err) == (3, "", False)
+    assert ran.err == (
+        "surefoot: cannot load 'redis://...': that is a URL, not module:queue, module:worker, module:factory or "
+        "module. Commands that look at a store or steer it take --url; a worker's queues name their own store, or "
+        "SUREFOOT_URL names it.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("target", "sentence"),
     [
@@ -113,6 +123,16 @@ HAS = "bad, circle, factories, half, invoices, lacking, leaving, mails, queues, 
         ("folder", "folder has no queue. It has neither a queue nor a worker. Its modules: queues."),
         ("folder.quues:mail", "there is no module folder.quues; folder has: queues."),
         ("sto re", "that is not module:queue, module:worker, module:factory or module."),
+        (
+            "billing",
+            "there is no module billing; this directory has: shop, store. TARGET is module:queue; to choose a "
+            "queue by its name write -q billing.",
+        ),
+        (
+            "my-mail",
+            "that is not module:queue, module:worker, module:factory or module. TARGET is module:queue; to choose a "
+            "queue by its name write -q my-mail.",
+        ),
     ],
 )
 def test_what_cannot_be_loaded_is_one_sentence_and_exit_3(target: str, sentence: str, package: Shop) -> None:
@@ -191,6 +211,13 @@ def test_imports_of_the_worker_are_loaded_and_can_fail(package: Shop) -> None:
     assert ran.code == 3
     assert ran.err.startswith("surefoot: cannot load 'store.bad': it raised while it was imported:\n")
     assert ran.err.endswith("KeyError: 'no settings'\n")
+
+
+def test_imports_are_loaded_before_the_target_which_may_need_them(package: Shop) -> None:
+    package.write("late.py", "ready = True\n")
+    package.write("needs.py", "import sys\nfrom shop import mail\nassert sys.modules['late'].ready\n")
+    assert package.here("worker", "needs", "--check").code == 3
+    assert served(package, "needs", "--import", "late") == ["mail"]
 
 
 def test_a_worker_keeps_its_own_options(shop: Shop) -> None:

@@ -16,7 +16,10 @@ from surefoot import __version__
 from surefoot.cli.main import commands
 from surefoot.cli.options import duration, duration_above_zero, names
 
-_NAMES = "cancel completion cron dead demo doctor enqueue explain init jobs pause resume stats version"
+_NAMES = (
+    "audit bench cancel completion cron dashboard dead demo doctor enqueue explain init jobs metrics pause resume "
+    "stats top version"
+)
 BUILT = {*_NAMES.split(), "worker", "workers"}
 
 
@@ -94,6 +97,18 @@ def test_help_shows_examples(path: tuple[str, ...], shop: Shop) -> None:
         ("dead shwo x", "there is no command 'shwo'; did you mean 'show'?", "dead"),
         ("worker --concurency 3", "there is no option '--concurency'; did you mean '--concurrency'?", "worker"),
         ("stats --zzz", "there is no option '--zzz'.", "stats"),
+        (
+            "worker --url redis://cache",
+            "there is no option '--url': queues name their own store, Queue(\"redis://...\"), or SUREFOOT_URL names "
+            "it.",
+            "worker",
+        ),
+        (
+            "enqueue welcome --timeout 5",
+            "there is no option '--timeout': a run's time is its task's (timeout=60); to wait so long for the result "
+            "give --wait D.",
+            "enqueue",
+        ),
         ("explain", "missing argument 'ID'.", "explain"),
         ("worker -c 0", "invalid value for '-c' / '--concurrency': 0 is not in the range x>=1.", "worker"),
         (

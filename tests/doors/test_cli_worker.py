@@ -198,6 +198,43 @@ def test_every_line_is_json_whatever_the_application_says_through_logging_or_war
     assert any("DeprecationWarning: old" in message for message in lines)
 
 
+CHATTY_CHILD = """
+import logging
+from surefoot import Queue
+apart = Queue("URL", name="apart")
+logging.getLogger("chatty").info("loaded")
+
+@apart.task(executor="process")
+def talk() -> None:
+    logging.getLogger("chatty").debug("too quiet")
+    logging.getLogger("chatty").info("here")
+"""
+
+
+def test_a_child_process_logs_as_the_worker_does(shop: Shop) -> None:
+    shop.write("apart.py", CHATTY_CHILD.replace("URL", shop.url))
+    queue = Queue(shop.url, name="apart")
+    id = queue.by_name("talk").enqueue_sync().id
+    ran = shop.apart("worker", "apart:apart", "--burst", "--log-format", "json")
+    own = [line for line in json_lines(ran.err) if line["logger"] == "chatty"]
+    assert [line["message"] for line in own] == ["loaded", "here"]
+    assert [own[1][key] for key in ("level", "job", "task", "queue", "attempt")] == ["INFO", id, "talk", "apart", 1]
+    queue.by_name("talk").enqueue_sync()
+    ran = shop.apart("worker", "apart:apart", "--burst", "--log-level", "debug")
+    assert re.search(r"^[-\d]{10} [:\d]{8} DEBUG   too quiet$", ran.err, re.MULTILINE), ran.err
+
+
+def test_a_child_process_of_a_worker_in_python_logs_too(shop: Shop) -> None:
+    shop.write("apart.py", CHATTY_CHILD.replace("URL", shop.url))
+    shop.write("main.py", "import apart\nfrom surefoot import Worker\nWorker(apart.apart).run(burst=True)\n")
+    Queue(shop.url, name="apart").by_name("talk").enqueue_sync()
+    ran = subprocess.run(
+        [sys.executable, "-c", "import apart; from surefoot import Worker; Worker(apart.apart).run(burst=True)"],
+        cwd=shop.folder, env=clean_environment(), capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert re.search(r"^\S+ \S+ INFO    here$", ran.stderr, re.MULTILINE), ran.stderr
+
+
 def test_signals_leave_only_json_lines_too(shop: Shop) -> None:
     shop.write("slow.py", SLOW)
     Queue(URL, name="mail").by_name("slow").enqueue_sync(seconds=600)
@@ -359,9 +396,23 @@ def test_a_store_that_is_not_there_at_the_start_is_exit_4(shop: Shop) -> None:
     shop.write("lost.py", "from surefoot import Queue\nmail = Queue('sqlite:///absent/jobs.db', name='mail')\n")
     ran = shop.apart("worker", "lost:mail")
     assert (ran.code, ran.out) == (4, "")
-    assert ran.err.startswith("surefoot: ")
-    assert ran.err.count("\n") == 1
-    assert "absent" in ran.err
+    *notices, sentence = ran.err.splitlines()
+    waiting = "surefoot: waiting for sqlite:///absent/jobs.db, which does not answer yet; up to 5 s."
+    assert notices in ([], [waiting])  # nothing is said where the answer is no before anybody waits
+    assert sentence.startswith("surefoot: ") and "absent" in sentence
+
+
+def test_who_waits_for_a_store_at_the_start_is_told_so_before_it_is_given_up(shop: Shop) -> None:
+    shop.write("lost.py", "from surefoot import Queue\nmail = Queue('redis://u:secret@127.0.0.1:1/0', name='mail')\n")
+    ran = shop.apart("worker", "lost:mail")
+    notice, sentence = ran.err.splitlines()
+    assert (ran.code, ran.out) == (4, "")
+    assert notice == "surefoot: waiting for redis://u:***@127.0.0.1:1/0, which does not answer yet; up to 5 s."
+    assert sentence.startswith("surefoot: cannot reach redis://u:***@127.0.0.1:1/0 (connection refused)")
+    ran = shop.apart("worker", "lost:mail", "--log-format", "json")
+    waiting, error = json_lines(ran.err)
+    assert (waiting["level"], str(waiting["message"])[:11], error["level"]) == ("INFO", "waiting for", "ERROR")
+    assert shop.apart("worker", "lost:mail", "--quiet").err.count("\n") == 1
 
 
 @pytest.mark.skipif(why_not("valkey-9") is not None, reason="there is no server here")

@@ -69,6 +69,7 @@ if reason := why_not(KINDS[0]):
     pytest.skip(reason, allow_module_level=True)
 
 APP = """
+import asyncio
 import os
 
 from surefoot import Job, Queue, Reject, Retry, current_job
@@ -95,6 +96,11 @@ async def bad() -> None:
     raise ValueError("no")
 
 
+@mail.task
+async def long() -> None:
+    await asyncio.sleep(1000)
+
+
 @mail.every(0.5)
 async def tick() -> None: ...
 """
@@ -102,7 +108,7 @@ async def tick() -> None: ...
 WORKER = """
 import asyncio
 
-from app import bad, good, mail
+from app import bad, good, long, mail
 from surefoot import Worker
 
 
@@ -112,6 +118,9 @@ async def main() -> None:
     assert await (await good.enqueue(1)).result(timeout=30) == 1
     for _ in range(5):
         await bad.enqueue()
+    running = await long.enqueue()
+    while await running.status() != "processing":
+        await asyncio.sleep(0.01)
     later = good.options(delay=0.3)
     assert await (await later.enqueue(2)).result(timeout=30) == 2
     print("ready", flush=True)
@@ -161,14 +170,23 @@ while len(letters := mail.dead.find_sync()) < 5:
 id = letters[0].id
 for line in ["stats", "jobs", f"jobs show {id}", f"explain {id}", "dead list", f"dead show {id}"]:
     assert run([*line.split(), *url]) == 0, line
-mail.workers_sync(), mail.crons_sync(), mail.history_sync()
+mail.workers_sync(), mail.crons_sync(), mail.history_sync(), mail.changes_sync()
 if sys.argv[1:] == ["changes"]:
+    later = mail.by_name("good").options(delay=1000).enqueue_sync(number=1)
+    assert later.reschedule_sync(delay=900)
     mail.pause_cron_sync("tick")
     mail.resume_cron_sync("tick")
     mail.dead.edit_sync(id)
     for line in ["pause -q mail", f"dead requeue {id}", "dead delete --task bad --yes", "resume -q mail"]:
         assert run([*line.split(), *url]) == 0, line
     mail.cancel_sync(everything=True)
+"""
+
+DIES = """
+from app import bad
+
+for _ in range(5):
+    bad.enqueue_sync()
 """
 
 WANTS_IN = """
@@ -192,6 +210,7 @@ class Ground:
         for name, text in (("app", APP), ("worker", WORKER), ("producer", PRODUCER), ("operator_", OPERATOR)):
             (folder / f"{name}.py").write_text(text)
         (folder / "wants_in.py").write_text(WANTS_IN)
+        (folder / "dies.py").write_text(DIES)
 
     def environment(self, user: str) -> dict[str, str]:
         url = f"redis://{user}:{PASSWORD}@{HOST}:{self.server.port}/0"
@@ -244,6 +263,7 @@ def lived(ground: Ground) -> Ground:
             assert worker.stdout.readline() == "ready\n"
             for user, words in (
                 ("producer", ["producer.py"]), ("viewer", ["operator_.py"]), ("operator", ["operator_.py", "changes"]),
+                ("producer", ["dies.py"]), ("dashboard", ["operator_.py", "changes"]),
             ):  # fmt: skip
                 done = ground.run(user, *words)
                 assert done.returncode == 0, f"{user}: {done.stderr}"
@@ -255,7 +275,7 @@ def lived(ground: Ground) -> Ground:
 
 
 def test_R20_every_user_can_do_what_it_is_there_for(lived: Ground) -> None:
-    assert set(lived.words) == {"producer", "worker", "operator", "viewer"}
+    assert set(lived.words) == {"producer", "worker", "operator", "dashboard", "viewer"}
     harmless = HARMLESS | lived.without_parts(HARMLESS)
     assert {(user, what) for user, what in lived.refused() if what not in harmless} == set()
 
@@ -269,7 +289,7 @@ def test_R20_no_user_may_do_more(lived: Ground) -> None:
         assert commands & used, f"+{word} is granted and nobody uses it"
 
 
-@pytest.mark.parametrize("user", ["producer", "worker", "operator", "viewer"])
+@pytest.mark.parametrize("user", ["producer", "worker", "operator", "dashboard", "viewer"])
 def test_R20_nobody_reaches_what_is_not_the_queues(ground: Ground, user: str) -> None:
     for command in (["FLUSHALL"], ["KEYS", "*"], ["GET", "another"], ["CONFIG", "GET", "*"], ["ACL", "LIST"]):
         with ground.server.conversation() as talk:

@@ -27,6 +27,10 @@ NOT_RUN: Final = {
     ("deploying.md", "yaml"): "no containers here; tests/doors/test_deploying.py compares its time",
     ("deploying.md", "redis"): "tests/doors/test_deploying.py starts a server with it",
     ("deploying.md", "acl"): "tests/doors/test_deploying.py works under these users",
+    ("deploying.md", "sentinel"): "tests/doors/test_deploying_further.py asks sentinels as this user",
+    ("deploying.md", "server"): "tests/doors/test_deploying_further.py fails over with sentinels that are this user",
+    ("deploying.md", "url"): "tests/doors/test_deploying_further.py reads it",
+    ("deploying.md", "tls"): "tests/doors/test_deploying_further.py starts a server with these options",
 }
 """(pages, a language or the first words of a block): why nothing runs it."""
 

@@ -14,7 +14,7 @@ from tests.conformance.leaks import PREFIXES, TRAITS, WORDS
 from tests.doors.foreign import page
 
 from surefoot import Queue
-from surefoot.brokers.answers import MinuteRow, PutWord
+from surefoot.brokers.answers import EVENTS, PutWord
 from surefoot.brokers.broker import BYTES_LIMIT, PUT_LIMIT
 from surefoot.brokers.redis import scripts
 from surefoot.brokers.redis.scripts import WRITING, Script
@@ -178,7 +178,7 @@ def test_the_traits_are_these() -> None:
         f"a JSON object of at most 16 KiB: `{' '.join(ErrorLine.__struct_fields__)}`",
         f"JSON of progress: `{' '.join(Note.__struct_fields__)}`",
         f"one of `{' '.join(get_args(DeadReason))}`",
-        f"`<minute> {' '.join(MinuteRow.__struct_fields__[1:])}`",
+        f"`<minute> {' '.join(EVENTS)}`",
         "the words are " + ", ".join(f"{number} ({word})" for word, number in PRIORITIES.items()),
         f"| layout, now {LAYOUT} |",
         f"| envelope, now {ENVELOPE_VERSION} |",

@@ -98,6 +98,9 @@ async def test_stop_comes_from_any_thread_and_running_jobs_may_finish(jobs: Queu
     after = await next_one.enqueue()
     await asyncio.to_thread(worker.stop)
     await witness.sees("worker_draining")
+    async with asyncio.timeout(PATIENCE_S):  # sooner than the next beat would say it
+        while not any(info.draining for info in await jobs.workers()):
+            await asyncio.sleep(0.01)
     gate.set()
     await asyncio.wait_for(served, PATIENCE_S)
     assert await job.result(timeout=0) is True, "a job that runs sees that the worker leaves"

@@ -35,8 +35,10 @@ class Wire:
         monkeypatch.setattr(Connections, "send", recording)
 
     def scripts(self) -> list[list[str]]:
-        """Of each round trip that ran scripts, their queues."""
-        found = [[_queue(words) for words in said if words[0] in ("EVALSHA", "EVAL")] for said in self.said]
+        """Of each round trip that ran scripts, their queues. One without keys asks what the user may do."""
+        found = [
+            [_queue(words) for words in said if words[0] in ("EVALSHA", "EVAL") and words[2]] for said in self.said
+        ]
         return [queues for queues in found if queues]
 
 

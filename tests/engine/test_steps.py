@@ -18,7 +18,7 @@ from surefoot.core.lifecycle import Run
 from surefoot.core.outcome import Interrupted, Lost, Outcome, Returned
 from surefoot.core.signature import Signature
 from surefoot.core.spec import Spec
-from surefoot.core.transition import Bury, Finish, Return
+from surefoot.core.transition import Bury, Delay, Finish, Return
 from surefoot.engine.crons import Crons
 from surefoot.engine.deadlines import Deadlines
 from surefoot.engine.drain import Drain
@@ -162,6 +162,15 @@ class TestTurn:
         desk.hears(desk.turn.last_words()[0], Claimed(STORE_MS + 1_000, 12_000, False, []), 1.0)
         assert not desk.served.empty, "want=0 asks for nothing, so nothing is no answer"
 
+    def test_what_was_read_a_lease_after_it_was_asked_for_is_handed_back_not_started(self) -> None:
+        """The loop was blocked, the process frozen or its machine asleep: nobody renewed, so it may run elsewhere."""
+        desk = Desk()
+        claim = desk.claim(1.0)
+        desk.turn.heard([claim], [Claimed(STORE_MS, 12_000, False, [leased("a")])], 1.0, 11.1)
+        assert not desk.started
+        [step] = desk.settles(11.2).transitions
+        assert (step.id, type(step.to), step.bump) == ("a", Return, None)
+
     def test_what_comes_when_the_worker_leaves_is_handed_back_uncharged(self) -> None:
         desk = Desk()
         claim = desk.claim(1.0)
@@ -232,6 +241,18 @@ class TestTurn:
         assert [run_begun(lease.note) for lease in mark.leases] == [3], "it says that it begins, before it begins"
         desk.hears(mark, [Hold(True)], 1.2)
         assert [running.run.leased.id for running in desk.started] == ["c", "a"]
+
+    def test_who_set_a_job_apart_lets_another_worker_look_when_it_is_due(self) -> None:
+        """As the watcher it would take all that come back, start one of them, and send the others away again."""
+        desk = Desk()
+        twice = Counts(runs=2, crashes=2)
+        desk.gets(leased("a", counts=twice), *(leased(f"b{n}", counts=twice) for n in range(3)))
+        settle, mark = desk.turn.plan(1.1)
+        assert isinstance(settle, Settle)
+        delays = [step.to.ms for step in settle.transitions if isinstance(step.to, Delay)]
+        assert len(set(delays)) == 3, "those who go together do not come back together"
+        desk.turn.heard([settle, mark], [["applied"] * 3, [Hold(True)]], 1.1, 1.2)
+        assert [desk.claim(1.3).want, desk.claim(1.4).want] == [0, 3]
 
     def test_an_outage_breaks_the_trust_in_leases_that_ended_meanwhile(self) -> None:
         desk = Desk(lease_ms=10_000)

@@ -17,7 +17,7 @@ BEHIND_MOST: Final = 1_000
 """So many jobs before another one are counted, and then one more, which says that there are more."""
 
 
-class PutAnswer(msgspec.Struct, frozen=True):
+class PutAnswer(msgspec.Struct, frozen=True, gc=False):
     """What became of one job of a put. `other`: the holder of the key (taken), or who lost it (replaced).
 
     `confirmed`: how many replicas have it, if they are fewer than the put asked for.
@@ -140,7 +140,10 @@ class Presence(msgspec.Struct, frozen=True):
 
 
 class MinuteRow(msgspec.Struct, frozen=True):
-    """What happened in one minute of store time (`minute` = ms // 60,000)."""
+    """What happened in one minute of store time (`minute` = ms // 60,000), or in the hour that it begins.
+
+    `times`: how long jobs waited for their first run, and how long runs lasted, as `core/sketch.py` counts them.
+    """
 
     minute: int
     enqueued: int = 0
@@ -151,6 +154,13 @@ class MinuteRow(msgspec.Struct, frozen=True):
     cancelled: int = 0
     expired: int = 0
     recovered: int = 0
+    times: Mapping[int, int] = {}
+
+
+EVENTS: Final = MinuteRow.__struct_fields__[1:-1]
+"""What is counted."""
+HOURS_KEPT: Final = 720
+"""So many hours of history are kept."""
 
 
 class CronState(msgspec.Struct, frozen=True):
@@ -182,6 +192,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     minutes: tuple[MinuteRow, ...]
     totals: Mapping[str, int]
     crons: Mapping[str, CronState]
+    hours: tuple[MinuteRow, ...] = ()
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -190,6 +201,32 @@ class Config(msgspec.Struct, frozen=True):
     paused: str | None
     paused_ms: int | None
     max_length: int | None
+
+
+ChangeWord: TypeAlias = Literal[
+    "pause", "resume", "pause_cron", "resume_cron", "limit", "cancel", "requeue", "edit", "delete"
+]
+
+CHANGES_KEPT: Final = 1_000
+"""So many changes by hand are remembered of each queue."""
+CHANGE_NAMES: Final = 10
+"""So many jobs of a change are remembered by their ids."""
+CHANGE_BYTES: Final = 500
+"""The most bytes of a name or a reason in what is remembered of a change."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One change by hand. `who`: `user@host` as whoever asked said, empty if nobody said. `many`: how many jobs, or 1.
+
+    `names`: the first jobs' ids, the cron entry, or the limit.
+    """
+
+    at_ms: int
+    who: str
+    what: ChangeWord
+    many: int
+    reason: str = ""
+    names: tuple[str, ...] = ()
 
 
 TickWord: TypeAlias = Literal["created", "exists", "taken", "replaced", "full", "past", "early", "paused"]

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from surefoot.brokers.answers import (
     CancelWord,
+    Change,
     Claimed,
     Config,
     Cursor,
@@ -69,8 +70,8 @@ class Put(Verb[list[PutAnswer]], frozen=True):
 class Claim(Verb[Claimed], frozen=True):
     """Recover, promote, then lease up to `want` jobs. Atomic. Repeat: the same jobs, as far as still held.
 
-    `trust_ms`: the latest store time that the worker believes; 0 recovers nothing. `reasons`: parked reasons that it
-    can serve.
+    `trust_ms`: the latest store time that the worker believes. A claim that comes later may have waited out an outage,
+    in which nobody could renew: it recovers nothing. `reasons`: parked reasons that it can serve.
     `want` 0 frees the caller's watch and passes a wake-up on.
     """
 
@@ -82,9 +83,13 @@ class Claim(Verb[Claimed], frozen=True):
 
 
 class Settle(Verb[list[Verdict]], frozen=True):
-    """Apply transitions, each fenced by its token. Atomic. Repeat: the same verdicts. Unknown id: fenced."""
+    """Apply transitions, each fenced by its token. Atomic. Repeat: the same verdicts. Unknown id: fenced.
+
+    `times`: how long these runs waited and lasted (`core/sketch.py`), whatever the verdicts.
+    """
 
     transitions: tuple[Transition, ...]
+    times: bytes = b""
 
 
 class Cancel(Verb[list[CancelWord]], frozen=True):
@@ -99,10 +104,16 @@ class Cancel(Verb[list[CancelWord]], frozen=True):
 
 
 class Requeue(Verb[list[Requeued]], frozen=True):
-    """Dead jobs back to pending: failures and crashes start at 0, runs go on. Atomic. Repeat: the stored answer."""
+    """Dead jobs back to pending: failures and crashes start at 0, runs go on. Atomic. Repeat: the stored answer.
+
+    With `every_us` they come back one after the other, so many microseconds apart, the first after `first_ms`: they are
+    scheduled meanwhile, and their pace outlives whoever asked for it.
+    """
 
     ids: tuple[str, ...]
     who: str = ""
+    every_us: int = 0
+    first_ms: int = 0
 
 
 class Move(Verb[list[bool]], frozen=True):
@@ -127,6 +138,17 @@ class Delete(Verb[list[bool]], frozen=True):
     who: str = ""
 
 
+class Configure(Verb[Config], frozen=True):
+    """Set what is given, answer what is set now. `paused` None resumes. `cron`: an entry's name and its pause reason
+    or None. Repeat: the stored answer, so that a pause which comes late undoes no resume.
+    """
+
+    paused: str | UnsetType | None = UNSET
+    max_length: int | UnsetType | None = UNSET
+    cron: tuple[str, str | None] | UnsetType = UNSET
+    who: str = ""
+
+
 class Tick(Verb[TickWord], frozen=True):
     """Fire one tick of a cron entry once, whoever asks. Atomic. Repeat: the stored answer."""
 
@@ -145,17 +167,6 @@ class Extend(Verb[list[Hold]], frozen=True):
 
     leases: tuple[Lease, ...]
     lease_ms: int
-
-
-class Configure(Verb[Config], frozen=True):
-    """Set what is given, answer what is set now. `paused` None resumes. `cron`: an entry's name and its pause reason
-    or None.
-    """
-
-    paused: str | UnsetType | None = UNSET
-    max_length: int | UnsetType | None = UNSET
-    cron: tuple[str, str | None] | UnsetType = UNSET
-    who: str = ""
 
 
 class Beat(Verb[str], frozen=True):
@@ -209,7 +220,8 @@ class Find(Verb[Page], frozen=True):
 
 
 class Stats(Verb[QueueStats], frozen=True):
-    """The queue in numbers, with the last `minutes` (at most 1,440) and what is kept of the named cron entries.
+    """The queue in numbers, with the last `minutes` (at most 1,440), the last `hours` (at most 720), and what is kept
+    of the named cron entries.
 
     `jobs` False: no job is counted or looked at, so the answer costs the same however many there are; it says 0.
     """
@@ -217,6 +229,13 @@ class Stats(Verb[QueueStats], frozen=True):
     minutes: int = 60
     crons: tuple[str, ...] = ()
     jobs: bool = True
+    hours: int = 0
+
+
+class Changes(Verb[list[Change]], frozen=True):
+    """The last changes by hand (cancel, requeue, amend, delete, configure), newest first."""
+
+    limit: int = 100
 
 
 class Orphans(Verb[Damage], frozen=True):
@@ -229,8 +248,8 @@ class Queues(Verb[list[str]], frozen=True):
     """The names of all queues of a namespace that were ever written (`queue` is `namespace:`, nothing after it)."""
 
 
-NUMBERED = (Put, Claim, Settle, Cancel, Requeue, Move, Amend, Delete, Tick)
-READS = (Get, Find, Stats, Orphans, Queues)
+NUMBERED = (Put, Claim, Settle, Cancel, Requeue, Move, Amend, Delete, Configure, Tick)
+READS = (Get, Find, Stats, Changes, Orphans, Queues)
 
 
 class Call(msgspec.Struct, frozen=True):

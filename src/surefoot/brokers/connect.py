@@ -32,9 +32,13 @@ _KEYS: Final = ("namespace", "timeout")
 _FILE_KEYS: Final = (*_KEYS, "synchronous", "busy_timeout")
 _SOCKET_KEYS: Final = (*_KEYS, "db")
 _SENTINEL_KEYS: Final = (*_KEYS, "sentinel_username", "sentinel_password")
+TLS_KEYS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+"""Options of rediss:// and valkeys://, each a file: who signs the server's certificate, and the client's own."""
 # What stands where a port should, and the value of every option that is none of ours, may be a password.
 _NO_PORT: Final = re.compile(r"((?:^|,)[^][/?#:,]*):(?!\d*(?:[,/?#]|$))[^/?#,]*", re.DOTALL)
-_NO_OPTION: Final = re.compile(r"([?&])(?!(?:namespace|timeout|synchronous|busy_timeout|db)=)([^=&]*)=[^&]*", re.DOTALL)
+_NO_OPTION: Final = re.compile(
+    r"([?&])(?!(?:namespace|timeout|synchronous|busy_timeout|db|ssl_\w+)=)([^=&]*)=[^&]*", re.DOTALL
+)
 
 Synchronous: TypeAlias = Literal["full", "normal"]
 
@@ -62,6 +66,10 @@ def parse(url: str) -> Address:
     words = dict(parse_qsl(parts.query, keep_blank_values=True))
     known = _known(scheme)
     for word in words:
+        if word in TLS_KEYS and word not in known:
+            secure = scheme.replace("redis", "rediss", 1).replace("valkey", "valkeys", 1)
+            other = f"{secure}://" if secure != scheme else "rediss://"
+            raise _unreadable(url, f"'{word}' is for connections with TLS; write {other}...")
         if word not in known:
             hint = did_you_mean(word, known) or f"; known: {', '.join(known)}"
             told = word if word.isidentifier() else "..."  # it may be the rest of a password
@@ -91,7 +99,12 @@ def _known(scheme: str) -> tuple[str, ...]:
         case "unix":
             return _SOCKET_KEYS
         case _:
-            return _SENTINEL_KEYS if scheme.endswith("+sentinel") else _KEYS
+            keys = _SENTINEL_KEYS if scheme.endswith("+sentinel") else _KEYS
+            return (*keys, *TLS_KEYS) if _has_tls(scheme) else keys
+
+
+def _has_tls(scheme: str) -> bool:
+    return scheme.startswith(("rediss", "valkeys"))
 
 
 def shown(url: str) -> str:
@@ -147,6 +160,7 @@ def _redis(url: str, address: Address) -> tuple[object, Callable[[], Broker]]:
     login = _login(url)
 
     def make() -> Broker:
+        _check_files(address.url, login.tls_files)
         try:
             from surefoot.brokers.redis.broker import RedisBroker
             from surefoot.brokers.redis.server import Server
@@ -181,6 +195,7 @@ class _Watch(msgspec.Struct, frozen=True, kw_only=True):
     username: str | None
     password: str | None
     tls: bool
+    tls_files: tuple[tuple[str, str], ...]
 
 
 class _Login(msgspec.Struct, frozen=True, kw_only=True):
@@ -196,6 +211,7 @@ class _Login(msgspec.Struct, frozen=True, kw_only=True):
     username: str | None
     password: str | None
     tls: bool
+    tls_files: tuple[tuple[str, str], ...]
     watch: tuple[_Watch, ...] = ()
     primary: str = ""
     nodes: tuple[tuple[str, int], ...] = ()
@@ -206,7 +222,7 @@ def _login(url: str) -> _Login:
     parts = _parts(url)
     scheme = parts.scheme
     words = dict(parse_qsl(parts.query, keep_blank_values=True))
-    tls = scheme.startswith(("rediss", "valkeys"))
+    tls, files = _has_tls(scheme), _tls_files(url, words)
     place: dict[str, Any] = {}
     told = parts.path.strip("/")
     if scheme == "unix":
@@ -222,7 +238,7 @@ def _login(url: str) -> _Login:
         hosts = [_place(url, f"//{host}", SENTINEL_PORT) for host in parts.netloc.rpartition("@")[2].split(",")]
         place = {
             "primary": unquote(name),
-            "watch": tuple(_Watch(**host, username=user, password=secret, tls=tls) for host in hosts),
+            "watch": tuple(_Watch(**host, username=user, password=secret, tls=tls, tls_files=files) for host in hosts),
         }
     elif scheme.endswith("+cluster"):
         hosts = [_place(url, f"//{host}", PORT) for host in parts.netloc.rpartition("@")[2].split(",")]
@@ -235,7 +251,28 @@ def _login(url: str) -> _Login:
     if not (told.isascii() and told.isdigit()):
         raise _unreadable(url, f"{told!r} is not a database; give its number, 0 on most servers.")
     name, _, password = parts.netloc.rpartition("@")[0].partition(":")
-    return _Login(**place, db=int(told), username=unquote(name) or None, password=unquote(password) or None, tls=tls)
+    return _Login(
+        **place, db=int(told), username=unquote(name) or None, password=unquote(password) or None, tls=tls,
+        tls_files=files,
+    )  # fmt: skip
+
+
+def _tls_files(url: str, words: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """The files that a URL names, by option; absolute."""
+    if "ssl_keyfile" in words and "ssl_certfile" not in words:
+        raise _unreadable(url, "it names a key without its certificate; add ssl_certfile=/path/to/client.pem.")
+    for word in TLS_KEYS:
+        if words.get(word) == "":
+            raise _unreadable(url, f"{word}= names no file; give its path.")
+    return tuple((word, os.path.abspath(words[word])) for word in TLS_KEYS if word in words)
+
+
+def _check_files(shown: str, files: tuple[tuple[str, str], ...]) -> None:
+    for word, path in files:
+        if not os.path.isfile(path):
+            raise ConfigError(f"cannot use {shown}: there is no file {path} ({word}).")
+        if not os.access(path, os.R_OK):
+            raise ConfigError(f"cannot use {shown}: this user may not read {path} ({word}).")
 
 
 def _place(url: str, one: str, default: int) -> dict[str, Any]:

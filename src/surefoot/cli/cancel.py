@@ -106,10 +106,11 @@ class _Cancelled:
 
     def _cancel(self, queue: "Queue", records: Sequence["Record"]) -> None:
         from surefoot.brokers.broker import VERB_LIMIT, Cancel
+        from surefoot.client.who import who
 
         for start in range(0, len(records), VERB_LIMIT):
             some = records[start : start + VERB_LIMIT]
-            verb = Cancel(queue.full_name, tuple(record.id for record in some), self._reason)
+            verb = Cancel(queue.full_name, tuple(record.id for record in some), self._reason, who=who())
             (words,) = queue.sessions.ask_sync([verb])
             self._ended += words.count("cancelled")
             self._asked += words.count("requested")

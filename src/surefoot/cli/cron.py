@@ -147,9 +147,10 @@ def _draft(queue: "Queue", entry: "CronEntry") -> Draft[Any]:
 def _steer(out: Output, scope: Scope, name: str, reason: str | None) -> int:
     """Pause with a reason, which may be empty, or resume with None."""
     from surefoot.brokers.broker import Configure
+    from surefoot.client.who import who
 
     queue, line = _found(scope, name)
-    queue.sessions.ask_sync([Configure(queue.full_name, cron=(name, reason))])
+    queue.sessions.ask_sync([Configure(queue.full_name, cron=(name, reason), who=who())])
     if out.json:
         now = next((one for one in _lines(queue) if one.name == name), line)
         out.record({"queue": queue.name, "cron": name, "paused": now.paused})

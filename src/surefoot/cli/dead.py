@@ -5,31 +5,40 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import click
+import msgspec
 
 from surefoot.cli.bulk import SHOWN, ask, changing, check_choice, rehearse
 from surefoot.cli.exits import AnswerIsNo
 from surefoot.cli.look import ago, errors_of, located, tell_job, tell_some
 from surefoot.cli.options import Body, duration, scoped
-from surefoot.cli.output import Output, clean, counted
+from surefoot.cli.output import Column, Output, clean, counted, when
 from surefoot.cli.sending import application_code
 from surefoot.cli.target import Scope
 from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, decode_envelope, decode_json, encode_json
-from surefoot.core.errors import InvalidArguments, UsageError
+from surefoot.core.errors import InvalidArguments, UsageError, duration_words
 from surefoot.core.job import Job
 from surefoot.core.names import DeadReason
 
 if TYPE_CHECKING:
     from surefoot.brokers.broker import Broker, Verb
     from surefoot.client.dead import DeadLetters
+    from surefoot.client.groups import DeadGroup
     from surefoot.client.queue import Queue
 
 _REASONS: Final[tuple[str, ...]] = get_args(DeadReason)
+
+_GROUPS: Final = (
+    Column("dead", right=True),
+    *(Column(title) for title in ("queue", "task", "reason", "last died", "newest")),
+    Column("error"),
+)
 
 _EXAMPLES: Final = {
     "list": """\b
 Examples:
   surefoot dead list
   surefoot dead list --task welcome --error timeout --since 1d
+  surefoot dead list --group
 """,
     "requeue": """\b
 Examples:
@@ -73,14 +82,41 @@ def dead() -> None:
 
 @dead.command("list", epilog=_EXAMPLES["list"], short_help="Dead jobs, newest first.")
 @_filtered
+@click.option("--group", is_flag=True, help="One line an error, with how many died of it, the most frequent first.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The most of each queue.")
 @scoped(target=False)
-def list_dead(out: Output, scope: Scope, *, limit: int, **filters: Any) -> int:
-    """Dead jobs of the queues, newest first."""
+def list_dead(out: Output, scope: Scope, *, limit: int, group: bool, **filters: Any) -> int:
+    """Dead jobs of the queues, newest first, or grouped by what they died of."""
     wanted = _wanted(filters)
+    if group:
+        return _tell_groups(out, scope, limit, wanted)
     pages = [queue.dead.find_sync(limit=limit + 1, **wanted) for queue in scope.queues()]
     tell_some(out, limit, pages, "no dead job matches.")
     return 0
+
+
+def _tell_groups(out: Output, scope: Scope, limit: int, wanted: Mapping[str, Any]) -> int:
+    """What they died of: reads every letter, however many there are."""
+    found = [(queue.name, one) for queue in scope.queues() for one in queue.dead.groups_sync(limit=limit, **wanted)]
+    found.sort(key=lambda one: one[1].count, reverse=True)
+    if not found:
+        raise AnswerIsNo("no dead job matches.")
+    if out.json:
+        for name, one in found:
+            out.record({"queue": name, **msgspec.structs.asdict(one)})
+    else:
+        out.table(
+            _GROUPS,
+            [
+                (f"{one.count:,}", name, one.task, one.reason or "", when(one.last_at) or "", one.newest, _died_of(one))
+                for name, one in found
+            ],
+        )
+    return 0
+
+
+def _died_of(group: "DeadGroup") -> str:
+    return ": ".join(word for word in (group.kind, group.message) if word)
 
 
 @dead.command("show", short_help="All that the store knows of one dead job.")
@@ -99,15 +135,20 @@ def show_dead(out: Output, scope: Scope, *, id: str) -> int:
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @_filtered
 @changing("dead job")
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most so many a second.")
+@click.option(
+    "--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="At most so many a second of each queue."
+)
 @scoped(target=False)
 def requeue(out: Output, scope: Scope, *, rate: float | None, **asked: Any) -> int:
-    """Put dead jobs back: failures and crashes start at 0, the id and the attempt number go on."""
+    """Put dead jobs back: failures and crashes start at 0, the id and the attempt number go on.
+
+    With --rate they come due one after the other. They are scheduled at once, so this command need not stay.
+    """
 
     def change(letters: "DeadLetters", ids: Sequence[str], wanted: Mapping[str, Any]) -> int:
         return letters.requeue_sync(*ids, per_second=rate, **wanted)
 
-    return _Change(out, scope, "requeue", "requeued", change, shows=rate is not None).run(**asked)
+    return _Change(out, scope, "requeue", "requeued", change, rate=rate).run(**asked)
 
 
 @dead.command("edit", epilog=_EXAMPLES["edit"], short_help="Change arguments of a dead job.")
@@ -189,7 +230,7 @@ def _wanted(filters: Mapping[str, Any]) -> dict[str, Any]:
 class _Change:
     """One change of dead jobs, by id or by filter. Only what goes by a filter or --all asks: an id was meant.
 
-    `shows`: it may take long, so a terminal sees how far it is.
+    `rate`: how many a second come due in each queue, None for all at once. A terminal sees how far it is.
     """
 
     def __init__(
@@ -200,14 +241,16 @@ class _Change:
         done: str,
         change: Callable[["DeadLetters", Sequence[str], Mapping[str, Any]], int],
         *,
-        shows: bool = False,
+        rate: float | None = None,
     ) -> None:
         self._out = out
         self._scope = scope
         self._verb = verb
         self._done = done
         self._change = change
-        self._shows = shows and not out.quiet and sys.stderr.isatty()
+        self._rate = rate
+        self._shows = rate is not None and not out.quiet and sys.stderr.isatty()
+        self._last_due_s = 0.0
         self._total = 0
         self._changed = 0
 
@@ -250,7 +293,9 @@ class _Change:
         self._total = total
         try:
             for queue in queues:
-                self._change(DeadLetters(_Counted(queue, self._heard)), ids, wanted)
+                changed = self._change(DeadLetters(_Counted(queue, self._heard)), ids, wanted)
+                if self._rate is not None:
+                    self._last_due_s = max(self._last_due_s, (changed - 1) / self._rate)
         finally:
             if self._shows:
                 click.echo(err=True)
@@ -267,7 +312,8 @@ class _Change:
             self._out.record({"verb": self._verb, "matched": matched, "changed": changed})
         else:
             some = "" if changed == matched else f"{changed:,} of "
-            self._out.say(f"{some}{counted(matched, 'job')} {self._done}.")
+            until = f"; the last one is due in {duration_words(self._last_due_s)}" if self._last_due_s >= 1 else ""
+            self._out.say(f"{some}{counted(matched, 'job')} {self._done}{until}.")
 
 
 class _Counted:

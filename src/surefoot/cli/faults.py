@@ -14,6 +14,13 @@ _KINDS: Final = re.compile(r"is not a valid (integer|float|boolean)(?: range)?\.
 _KIND_WORDS: Final = {
     "integer": "is not a whole number.", "float": "is not a number.", "boolean": "is neither true nor false."
 }  # fmt: skip
+_ELSEWHERE: Final = {
+    ("worker", "--url"): 'queues name their own store, Queue("redis://..."), or SUREFOOT_URL names it',
+    ("enqueue", "--timeout"): "a run's time is its task's (timeout=60); to wait so long for the result give --wait D",
+    ("enqueue", "--max-attempts"): "attempts are the task's: retry=Retry(max_attempts=5)",
+    ("enqueue", "--expires"): "that is the task's (expires=60), or is said in Python: task.options(expires=60)",
+}
+"""Options that people look for at a command, by its name, and where that is said instead."""
 
 
 class Fault(NamedTuple):
@@ -38,8 +45,7 @@ def _sentence(error: click.ClickException) -> str:
         return error.format_message()
     help_of = error.ctx.command_path if error.ctx else "surefoot"
     if isinstance(error, click.NoSuchOption):
-        known = [name for one in error.ctx.command.params for name in one.opts] if error.ctx else []
-        said = f"there is no option '{error.option_name}'{did_you_mean(error.option_name, known)}"
+        said = f"there is no option '{error.option_name}'{_instead(error.option_name, error.ctx)}"
     elif isinstance(error, click.exceptions.NoSuchCommand):
         group = error.ctx.command if error.ctx else None
         known = list(group.commands) if isinstance(group, click.Group) else []
@@ -51,3 +57,12 @@ def _sentence(error: click.ClickException) -> str:
         message = error.format_message()
         said = message if message[1:2].isupper() else message[:1].lower() + message[1:]
     return f"{said}{'' if said.endswith(('.', '?')) else '.'} See `{help_of} --help`."
+
+
+def _instead(option: str, ctx: click.Context | None) -> str:
+    """The way out for an option that a command does not have: where that is said, or the nearest that it has."""
+    if ctx is None:
+        return ""
+    elsewhere = _ELSEWHERE.get((ctx.command.name or "", option))
+    known = [name for one in ctx.command.params for name in one.opts]
+    return f": {elsewhere}" if elsewhere else did_you_mean(option, known)

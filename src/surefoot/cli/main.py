@@ -7,9 +7,12 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from surefoot.cli.audit import audit
+from surefoot.cli.bench import bench
 from surefoot.cli.cancel import cancel
 from surefoot.cli.completion import ASKED, completion, offer_names
 from surefoot.cli.cron import cron
+from surefoot.cli.dashboard import dashboard
 from surefoot.cli.dead import dead
 from surefoot.cli.doctor import doctor
 from surefoot.cli.enqueue import enqueue
@@ -17,10 +20,12 @@ from surefoot.cli.exits import INTERRUPTED, USAGE
 from surefoot.cli.faults import fault_of
 from surefoot.cli.init import init
 from surefoot.cli.look import explain, jobs, stats
+from surefoot.cli.metrics import metrics
 from surefoot.cli.options import plain
 from surefoot.cli.output import Output, clean
 from surefoot.cli.settings import read_settings
 from surefoot.cli.steer import pause, resume
+from surefoot.cli.top import top
 from surefoot.cli.worker import worker
 from surefoot.cli.workers import workers
 from surefoot.core.errors import SurefootError
@@ -100,9 +105,14 @@ for _command in (
     cancel,
     cron,
     workers,
+    audit,
     init,
+    top,
     completion,
+    dashboard,
     doctor,
+    bench,
+    metrics,
 ):
     commands.add_command(_command)
 

@@ -17,7 +17,6 @@ from typing import Final
 import click
 
 from surefoot.cli.exits import USAGE
-from surefoot.supervisor import LIFELINE
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LOOK_MS: Final = 200
@@ -68,6 +67,8 @@ class _Parent:
 
     def _start(self) -> None:
         """A child that no Ctrl-C reaches from the terminal: each stop comes from here, and once."""
+        from surefoot.supervisor import LIFELINE
+
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             if not self._stop.is_set():

@@ -21,7 +21,7 @@ import click
 
 from surefoot.cli.exits import NotLoaded, StoreFault
 from surefoot.core.errors import ConfigError
-from surefoot.core.names import did_you_mean
+from surefoot.core.names import did_you_mean, is_name
 
 if TYPE_CHECKING:
     from surefoot.brokers.broker import Verb
@@ -35,6 +35,7 @@ _HOUSE: Final = str(Path(__file__).parents[1]) + os.sep
 _PACKAGES: Final = re.compile(r"/(site|dist)-packages/")
 _LAST_FRAMES: Final = 6
 _SHAPE: Final = "module:queue, module:worker, module:factory or module"
+_NEW_QUEUE: Final = " One begins with its first worker, or the first job of its application: --app module:queue."
 
 
 class Scope:
@@ -92,18 +93,22 @@ class Scope:
         stored = stored_names(url)
         for name in self.names:
             if name not in stored:
-                raise _no_queue("the store", name, stored)
+                raise _no_queue("the store", name, stored, _NEW_QUEUE)
         return [opened(Queue(url, name=name), at_once=True) for name in (self.names or stored)]
 
 
 def load(text: str, *, folder: Path | None = None, verbose: bool = False) -> Loaded:
     """The queues or the worker that `text` names. The current directory and `folder` become importable."""
-    for place in (folder, Path.cwd()):
-        if place is not None and str(place) not in sys.path:
-            sys.path.insert(_behind_python(), str(place))
+    make_importable(folder)
+    if "://" in text:  # it may hold a password
+        scheme = text.partition("://")[0]
+        raise NotLoaded(
+            f"cannot load '{scheme}://...': that is a URL, not {_SHAPE}. Commands that look at a store or steer it "
+            "take --url; a worker's queues name their own store, or SUREFOOT_URL names it."
+        )
     name, _, attribute = text.partition(":")
     if not name or name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
-        raise NotLoaded(f"cannot load '{text}': that is not {_SHAPE}{_dotted(name, attribute)}")
+        raise NotLoaded(f"cannot load '{text}': that is not {_SHAPE}{_dotted(name, attribute)}{_by_name(text)}")
     module = _imported(text, name, verbose)
     _refuse_hidden(text, name, module)
     if not attribute:
@@ -114,6 +119,13 @@ def load(text: str, *, folder: Path | None = None, verbose: bool = False) -> Loa
             raise NotLoaded(f"cannot load '{text}': {name} has no '{attribute}'{_known(attribute, module)}")
         found = getattr(found, part)
     return _queue_or_worker(text, found, verbose)
+
+
+def make_importable(folder: Path | None) -> None:
+    """The modules of the current directory, and of `folder`, can be imported from here on."""
+    for place in (folder, Path.cwd()):
+        if place is not None and str(place) not in sys.path:
+            sys.path.insert(_behind_python(), str(place))
 
 
 def _behind_python() -> int:
@@ -176,9 +188,9 @@ def stored_names(url: str) -> list[str]:
     return sorted(name.rpartition(f"{namespace}:")[2] for name in found)
 
 
-def _no_queue(owner: str, name: str, known: Any) -> click.UsageError:
+def _no_queue(owner: str, name: str, known: Any, more: str = "") -> click.UsageError:
     listed = f" Known: {', '.join(sorted(known))}." if known else " It has none yet."
-    return click.UsageError(f"{owner} has no queue '{name}'{did_you_mean(name, known) or '.'}{listed}")
+    return click.UsageError(f"{owner} has no queue '{name}'{did_you_mean(name, known) or '.'}{listed}{more}")
 
 
 def _imported(text: str, name: str, verbose: bool) -> ModuleType:
@@ -189,7 +201,7 @@ def _imported(text: str, name: str, verbose: bool) -> ModuleType:
             raise raised(
                 f"cannot load '{text}': {name} raised while it was imported", missing, verbose=verbose
             ) from None
-        raise NotLoaded(f"cannot load '{text}': {_no_module(name, missing.name)}") from None
+        raise NotLoaded(f"cannot load '{text}': {_no_module(name, missing.name)}{_by_name(text)}") from None
     except (Exception, SystemExit) as error:
         raise raised(f"cannot load '{text}': {name} raised while it was imported", error, verbose=verbose) from None
 
@@ -202,6 +214,13 @@ def _refuse_hidden(text: str, name: str, module: ModuleType) -> None:
             f"cannot load '{text}': {name} is a module of Python or of a package ({loaded or 'built in'}) and hides "
             f"{here.name} in this directory; give the file another name."
         )
+
+
+def _by_name(text: str) -> str:
+    """The way out for one word that is no module: it may be a queue's name."""
+    if not is_name(text) or ":" in text or "." in text:
+        return ""
+    return f" TARGET is module:queue; to choose a queue by its name write -q {text}."
 
 
 def _no_module(name: str, missing: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,11 +21,10 @@ from surefoot.cli.output import Output, clean, counted
 from surefoot.cli.reload import run_again
 from surefoot.cli.settings import Settings, nearest, origin, settings_of
 from surefoot.cli.supervise import listen, metered, supervise, wanted
-from surefoot.cli.target import Scope, chosen, from_application, load, opened, queues_of, raised
+from surefoot.cli.target import Scope, chosen, from_application, load, make_importable, opened, queues_of, raised
 from surefoot.core.errors import ConfigError, SurefootError, UsageError
 from surefoot.core.job import moment
 from surefoot.core.names import ON_DEAD_SUFFIX
-from surefoot.supervisor import held_by_a_parent, tell_ready
 
 if TYPE_CHECKING:
     from surefoot.client.queue import Queue
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _WORKERS_OWN: Final = ("concurrency", "threads", "drain", "lease", "name")
 _TASKS_LEAST: Final = 23
+_SILENCE_S: Final = 1.0
 _LEVEL: Final = click.Choice(logs.LEVELS, case_sensitive=False)
 
 _EXAMPLES: Final = """\b
@@ -87,6 +88,8 @@ def worker(
 
     TARGET is module:queue, module:worker, module:factory, or module (all its queues). A Worker keeps its own options.
     """
+    from surefoot.supervisor import held_by_a_parent
+
     ctx = click.get_current_context()
     settings = settings_of(ctx)
     held = held_by_a_parent()
@@ -132,8 +135,11 @@ def _serve(
     names: tuple[str, ...], only: tuple[str, ...], options: dict[str, Any], settings: Settings, out: Output
 ) -> int | None:
     """Load, look, run until a signal."""
-    built = _assembled(names, only, options, settings, out)
+    from surefoot.supervisor import tell_ready
+
+    make_importable(settings.folder)
     _load_imports(options["import"], out)
+    built = _assembled(names, only, options, settings, out)
     _ready(built, out)
     if options["check"]:
         return _check(built, out)
@@ -142,8 +148,7 @@ def _serve(
     built.recycle_after = options["recycle_after"] or built.recycle_after
     built.recycle_at = options["recycle_at"] or built.recycle_at
     built.on_started = tell_ready
-    for one in built.queues:
-        opened(one)
+    _find_store(built, _telling(options, out))
     _set_up_logs(built, options, out)
     try:
         with metered(built, options):
@@ -155,6 +160,23 @@ def _serve(
             raise
         raise raised("the application raised", error, verbose=out.verbose) from None
     return None
+
+
+def _find_store(built: "Worker", say: Callable[[str], None]) -> None:
+    """Every queue finds its store there; one that does not answer is told of before it is given up."""
+
+    def waits() -> None:
+        first = built.queues[0]
+        say(f"waiting for {first.broker.address}, which does not answer yet; up to {first.sessions.timeout:g} s.")
+
+    notice = threading.Timer(_SILENCE_S, waits)
+    notice.daemon = True
+    notice.start()
+    try:
+        for one in built.queues:
+            opened(one)
+    finally:
+        notice.cancel()
 
 
 def _applications(target: tuple[str, ...], app: str | None, settings: Settings) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ def exchange(caller: Caller, verbs: Sequence[Verb[Any]], seconds: float, address
             repeated = maybe = False
         left = until - clock.with_suspend()
         if left <= 0:
-            raise (_unknown(verbs, address, seconds) if maybe else _unavailable(trouble, verbs, address)) from trouble
+            fault = _unknown(verbs, address, seconds, trouble) if maybe else _unavailable(trouble, verbs, address)
+            raise fault from trouble
         yield min(left, pause * chance.between(0.5, 1))
         pause = min(pause * 2, _LONGEST_PAUSE_S)
 
@@ -150,14 +151,17 @@ def for_verbs(error: StoreError, verbs: Sequence[Verb[Any]]) -> StoreError:
     return error
 
 
-def _unknown(verbs: Sequence[Verb[Any]], address: str, seconds: float) -> OutcomeUnknown:
+def _unknown(
+    verbs: Sequence[Verb[Any]], address: str, seconds: float, trouble: Exception | None = None
+) -> OutcomeUnknown:
+    """`trouble`: what the last sending met. A file that cannot be written is named with its cause."""
+    said = str(trouble or "")
+    head = said if said.startswith("cannot write") else f"no answer from {address} within {seconds:g} s"
     ids = put_ids(verbs)
     if not ids:
-        return OutcomeUnknown(f"no answer from {address} within {seconds:g} s; it may or may not have been done.")
+        return OutcomeUnknown(f"{head}; it may or may not have been done.")
     return OutcomeUnknown(
-        f"no answer from {address} within {seconds:g} s; it may or may not have been stored. Enqueue the same draft "
-        "again: it is stored once.",
-        job_ids=ids,
+        f"{head}; it may or may not have been stored. Enqueue the same draft again: it is stored once.", job_ids=ids
     )
 
 

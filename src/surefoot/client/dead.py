@@ -1,5 +1,6 @@
 """DeadLetters: the jobs of one queue that will not be tried again by themselves: find, requeue, edit, delete."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, get_args
@@ -9,17 +10,19 @@ from msgspec import Raw
 
 from surefoot.brokers.answers import Page, Record
 from surefoot.brokers.broker import VERB_LIMIT, Amend, Delete, Find, Get, Requeue
+from surefoot.client.groups import DeadGroup, Groups
 from surefoot.client.handle import Home
 from surefoot.client.look import ask_stats, choose, chunks, count_of, pages, span
-from surefoot.client.operation import Ask, Sessions, Sleep, Steps, operation, twin
+from surefoot.client.operation import Ask, Sessions, Steps, operation, twin
 from surefoot.client.records import job_of, newest_error, task_of
+from surefoot.client.who import who
 from surefoot.core.codec import NewerEnvelope, UnreadableEnvelope, amend_envelope, decode_envelope, encode_json
 from surefoot.core.errors import ConfigError, JobNotFound, UsageError
 from surefoot.core.job import Job
 from surefoot.core.names import DeadReason, did_you_mean
 
 _REASONS: tuple[DeadReason, ...] = get_args(DeadReason)
-_TURN_S = 0.1
+_SPREAD_MOST_US = 100 * 365 * 86_400 * 1_000_000
 
 
 class _Filter:
@@ -127,6 +130,31 @@ class DeadLetters:
     count_sync = twin(count)
 
     @operation
+    def groups(
+        self,
+        *,
+        task: str | None = None,
+        error: str | None = None,
+        reason: DeadReason | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> Steps[list[DeadGroup]]:
+        """What they died of, the most frequent first: by task and error, numbers and ids in it aside. All are read."""
+        chosen = _Filter("groups", task, error, reason, since, until)
+        most, found = count_of("groups", limit), Groups()
+        cursor = None
+        while True:
+            page: Page
+            [page] = yield Ask((Find(self._home.full_name, "dead", cursor, VERB_LIMIT),))
+            found.take(record for record in page.records if chosen.wants(record))
+            cursor = page.cursor
+            if cursor is None:
+                return found.largest(most)
+
+    groups_sync = twin(groups)
+
+    @operation
     def requeue(
         self,
         *ids: str,
@@ -138,7 +166,8 @@ class DeadLetters:
         everything: bool = False,
         per_second: float | None = None,
     ) -> Steps[int]:
-        """Try dead letters again: failures and crashes start at 0; how many. At most `per_second` of them a second.
+        """Try dead letters again: failures and crashes start at 0; how many. At most `per_second` of them a second come
+        due; until then they are scheduled, so that their pace outlives this process.
 
         One whose key another job took meanwhile stays dead and is not counted.
         """
@@ -147,14 +176,16 @@ class DeadLetters:
         if per_second is not None and not per_second > 0:
             raise ConfigError(f"requeue(per_second={per_second!r}): give a number > 0.")
         letters = ids or (yield from self._ids(chosen))
-        size = VERB_LIMIT if per_second is None else max(1, min(VERB_LIMIT, int(per_second * _TURN_S)))
+        apart_us = 0 if per_second is None else max(1, math.ceil(1_000_000 / per_second))
+        if len(letters) * apart_us > _SPREAD_MOST_US:
+            raise ConfigError(
+                f"requeue(per_second={per_second!r}): {len(letters):,} letters would need over 100 years."
+            )
         count = 0
-        portions = chunks(letters, size)
-        for number, some in enumerate(portions, 1):
-            [words] = yield Ask((Requeue(self._home.full_name, some),))
+        for some in chunks(letters):
+            first_ms = count * apart_us // 1_000
+            [words] = yield Ask((Requeue(self._home.full_name, some, who(), apart_us, first_ms),))
             count += sum(one.word == "requeued" for one in words)
-            if per_second is not None and number < len(portions):
-                yield Sleep(len(some) / per_second)
         return count
 
     requeue_sync = twin(requeue)
@@ -169,7 +200,7 @@ class DeadLetters:
         if record.state != "dead":
             raise _not_dead(id, record.state)
         payload, schema = self._edited(record, arguments)
-        [word] = yield Ask((Amend(home.full_name, id, amend_envelope(record.body, payload, schema)),))
+        [word] = yield Ask((Amend(home.full_name, id, amend_envelope(record.body, payload, schema), who()),))
         if word != "amended":
             raise _not_dead(id, "no longer dead")
         [[record]] = yield Ask((Get(home.full_name, (id,)),))
@@ -196,7 +227,7 @@ class DeadLetters:
         letters = (yield from self._dead_of(ids)) if ids else (yield from self._ids(chosen))
         count = 0
         for some in chunks(letters):
-            [gone] = yield Ask((Delete(self._home.full_name, some),))
+            [gone] = yield Ask((Delete(self._home.full_name, some, who()),))
             count += sum(gone)
         return count
 

@@ -99,7 +99,11 @@ def _processing(case: _Case) -> Told:
         return f"{head}. The next worker with a free slot runs it again.", ["lease_lost"]
     asked = "" if record.cancel is None else ", and it was asked to cancel"
     ago = f", for {case.ago(record.started_ms)}" if record.started_ms else ""
-    return f"Running on{_worker(case)}{since}{ago}: attempt {record.counts.runs + 1}{asked}.", ["running"]
+    head = f"Running on{_worker(case)}{since}{ago}: attempt {record.counts.runs + 1}{asked}"
+    if record.lease_ms is None:
+        return f"{head}.", ["running"]
+    left = duration_words((record.lease_ms - stats.now_ms) / 1000)  # nobody can say yet whether the worker lives
+    return f"{head}; its lease ends in {left} unless the worker renews it.", ["running"]
 
 
 def _scheduled(case: _Case) -> Told:
@@ -130,8 +134,12 @@ def _history(case: _Case) -> str:
 
 def _pending(case: _Case) -> Told:
     record = case.record
-    ends = [line.ended_ms for line in error_lines(record)[:1] if line.ended_ms]
-    return _waits(case, f"Pending for {case.ago(max(record.enqueued_ms, due_ms(record), *ends))}")
+    newest, counts = error_lines(record)[:1], record.counts
+    ago = case.ago(max(record.enqueued_ms, due_ms(record), *(line.ended_ms or 0 for line in newest)))
+    last_is_told = counts.snoozes or any(line.attempt == counts.runs for line in newest)
+    if counts.interruptions and not last_is_told:  # no store notes when: a part of that time it was running
+        return _waits(case, f"Pending, due {ago} ago and handed back by a drain since")
+    return _waits(case, f"Pending for {ago}")
 
 
 def _waits(case: _Case, head: str) -> Told:

@@ -16,6 +16,7 @@ from surefoot.client.explain import count_words, explain
 from surefoot.client.operation import Ask, Owner, Sessions, Steps, Watch, operation, twin
 from surefoot.client.options import reserved_events
 from surefoot.client.records import job_of, newest_error, task_of
+from surefoot.client.who import who
 from surefoot.core.codec import decode_json
 from surefoot.core.errors import (
     ConfigError,
@@ -148,7 +149,7 @@ class JobHandle(msgspec.Struct, Generic[R_co], frozen=True, eq=False):
         """End the job: "cancelled" at once if it waits, "requested" if it runs, "finished" if it is over or unknown."""
         keep_ms = self._keep_ms()
         told = KEEP_MS if keep_ms is UNSET else None if keep_ms is None else max(keep_ms, KEEP_MS)
-        [[word]] = yield Ask((Cancel(self.home.full_name, (self.id,), reason or "", told),))
+        [[word]] = yield Ask((Cancel(self.home.full_name, (self.id,), reason or "", told, who()),))
         answer: CancelWord = word
         return answer
 

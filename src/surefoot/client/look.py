@@ -4,15 +4,26 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, TypeAlias, get_args
 
-from surefoot.brokers.answers import Page, QueueStats, Record
-from surefoot.brokers.broker import VERB_LIMIT, Cancel, Configure, Find, Get, Stats
+from surefoot.brokers import answers
+from surefoot.brokers.answers import HOURS_KEPT, Page, QueueStats, Record
+from surefoot.brokers.broker import VERB_LIMIT, Cancel, Changes, Configure, Find, Get, Stats
 from surefoot.client.explain import explain
 from surefoot.client.handle import Home, JobHandle, not_found
 from surefoot.client.operation import Ask, Steps
-from surefoot.client.options import reserved
 from surefoot.client.presence import CronLine, living
-from surefoot.client.records import CronInfo, Minute, WorkerInfo, job_of, minute_of, task_of, worker_of
+from surefoot.client.records import (
+    Change,
+    CronInfo,
+    Minute,
+    WorkerInfo,
+    change_of,
+    job_of,
+    minute_of,
+    task_of,
+    worker_of,
+)
 from surefoot.client.schedules import CronEntry
+from surefoot.client.who import who
 from surefoot.core.errors import ConfigError, UsageError, aware
 from surefoot.core.events import Explanation
 from surefoot.core.job import Job, moment, moment_ms
@@ -93,7 +104,7 @@ def cancel(home: Home, ids: Sequence[str], *, task: str | None, everything: bool
 
 
 def _cancel(home: Home, ids: Sequence[str], reason: str | None) -> Steps[int]:
-    [words] = yield Ask((Cancel(home.full_name, tuple(ids), reason or ""),))
+    [words] = yield Ask((Cancel(home.full_name, tuple(ids), reason or "", who=who()),))
     return sum(word != "finished" for word in words)
 
 
@@ -105,12 +116,24 @@ def explain_job(home: Home, id: str) -> Steps[Explanation]:
     return explain(record, stats, home.name)
 
 
-def history(home: Home, minutes: int) -> Steps[list[Minute]]:
-    """What happened in the last minutes, oldest first; minutes in which nothing happened are left out."""
+def history(home: Home, minutes: int, hours: int | None) -> Steps[list[Minute]]:
+    """What happened in the last minutes or hours, oldest first; those in which nothing happened are left out."""
     if count_of("history", minutes, "minutes") > HISTORY_LIMIT:
-        raise reserved("history", "minutes", f"minutes={HISTORY_LIMIT} or fewer", minutes)
-    stats = yield from ask_stats(home, minutes)
-    return [minute_of(row) for row in sorted(stats.minutes, key=lambda row: row.minute)]
+        raise ConfigError(f"history(minutes={minutes}): a day of minutes is kept; give hours={-(-minutes // 60)}.")
+    if hours is not None and count_of("history", hours, "hours") > HOURS_KEPT:
+        raise ConfigError(f"history(hours={hours}): {HOURS_KEPT} hours (30 days) are kept.")
+    stats: QueueStats
+    asked = Stats(home.full_name, minutes if hours is None else 0, jobs=False, hours=hours or 0)
+    [stats] = yield Ask((asked,))
+    rows = stats.minutes if hours is None else stats.hours
+    return [minute_of(row) for row in sorted(rows, key=lambda row: row.minute)]
+
+
+def changes(home: Home, limit: int) -> Steps[list[Change]]:
+    """The last changes by hand, newest first."""
+    found: list[answers.Change]
+    [found] = yield Ask((Changes(home.full_name, count_of("changes", limit)),))
+    return [change_of(change) for change in found]
 
 
 def workers(home: Home) -> Steps[list[WorkerInfo]]:
@@ -149,7 +172,7 @@ def pause_cron(home: Home, own: Sequence[CronEntry], name: str, reason: str | No
     if name not in known:
         guess = did_you_mean(name, known) or f". Known: {', '.join(sorted(known)) or 'none'}."
         raise UsageError(f"queue '{home.name}' has no cron '{name}'{guess}")
-    yield Ask((Configure(home.full_name, cron=(name, reason)),))
+    yield Ask((Configure(home.full_name, cron=(name, reason), who=who()),))
 
 
 def ask_stats(home: Home, minutes: int = 0, names: tuple[str, ...] = ()) -> Steps[QueueStats]:

@@ -14,7 +14,7 @@ from surefoot.client.intake import BeforeEnqueue, Intake
 from surefoot.client.limits import Concurrency, Rate
 from surefoot.client.operation import Ask, Steps, operation, twin
 from surefoot.client.options import check_options, reserved, reserved_events
-from surefoot.client.records import CronInfo, Minute, Stats, WorkerInfo, job_of, stats_of
+from surefoot.client.records import Attempt, Change, CronInfo, Minute, Stats, WorkerInfo, attempts_of, job_of, stats_of
 from surefoot.client.registry import Defaults, Registry
 from surefoot.client.schedules import Schedule
 from surefoot.client.store import Resident
@@ -29,6 +29,7 @@ from surefoot.client.task import (
     TaskDecorator,
     TaskOptions,
 )
+from surefoot.client.who import who
 from surefoot.core.errors import ConfigError, Seconds
 from surefoot.core.events import Event, Explanation
 from surefoot.core.job import Draft, Job
@@ -244,6 +245,14 @@ class Queue(Resident):
     get_sync = twin(get)
 
     @operation
+    def attempts(self, id: str) -> Steps[list[Attempt]]:
+        """What went wrong with a job, newest first: the last ten errors, each with its start, end and worker."""
+        [[record]] = yield Ask((Get(self.full_name, (id,)),))
+        return [] if record is None else attempts_of(record)
+
+    attempts_sync = twin(attempts)
+
+    @operation
     def find(
         self,
         *,
@@ -296,9 +305,11 @@ class Queue(Resident):
     stats_sync = twin(stats)
 
     @operation
-    def history(self, minutes: int = 60) -> Steps[list[Minute]]:
-        """What happened in the last minutes (at most 1,440), oldest first; quiet minutes are left out."""
-        return look.history(self, minutes)
+    def history(self, minutes: int = 60, *, hours: int | None = None) -> Steps[list[Minute]]:
+        """What happened in the last minutes (at most 1,440), or hours (at most 720), oldest first; quiet ones are left
+        out.
+        """
+        return look.history(self, minutes, hours)
 
     history_sync = twin(history)
 
@@ -310,16 +321,23 @@ class Queue(Resident):
     workers_sync = twin(workers)
 
     @operation
+    def changes(self, limit: int = 100) -> Steps[list[Change]]:
+        """The last changes by hand (1,000 are kept), newest first: pauses, cancels, requeues, edits, deletions."""
+        return look.changes(self, limit)
+
+    changes_sync = twin(changes)
+
+    @operation
     def pause(self, reason: str | None = None) -> Steps[None]:
         """Hold the queue's work until `resume`; running jobs go on. Survives restarts."""
-        yield Ask((Configure(self.full_name, paused=reason or ""),))
+        yield Ask((Configure(self.full_name, paused=reason or "", who=who()),))
 
     pause_sync = twin(pause)
 
     @operation
     def resume(self) -> Steps[None]:
         """Let work go on."""
-        yield Ask((Configure(self.full_name, paused=None),))
+        yield Ask((Configure(self.full_name, paused=None, who=who()),))
 
     resume_sync = twin(resume)
 

@@ -7,8 +7,10 @@ from typing import Any, Final, final
 import msgspec
 from msgspec import UNSET
 
-from surefoot.brokers.answers import MinuteRow, Presence, QueueStats, Record
+from surefoot.brokers import answers
+from surefoot.brokers.answers import EVENTS, ChangeWord, MinuteRow, Presence, QueueStats, Record
 from surefoot.client.presence import PresenceInfo, living
+from surefoot.core import sketch
 from surefoot.core.codec import (
     Envelope,
     ErrorLine,
@@ -51,14 +53,66 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @final
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
+    """So many times, and how many seconds the faster half, 95 % and 99 % of them took at most; right to 5 %."""
+
+    count: int
+    p50: float
+    p95: float
+    p99: float
+
+
+@final
 class Minute(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened on a queue in the minute that began at `at`."""
+    """What happened on a queue in the minute, or the hour, that began at `at`.
+
+    `failed` and `recovered` count runs. `waiting`: from a job's due time to its first run; `running`: how long runs
+    lasted.
+    """
 
     at: datetime
     enqueued: int
     completed: int
     failed: int
     dead: int
+    retried: int = 0
+    cancelled: int = 0
+    expired: int = 0
+    recovered: int = 0
+    waiting: Percentiles | None = None
+    running: Percentiles | None = None
+
+
+@final
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a job that went wrong, or its death without a run; each field None if nobody knows it.
+
+    `worker` is the id of the one that ran it. `reason`: why the job died of it.
+    """
+
+    attempt: int | None
+    kind: str | None
+    message: str | None
+    traceback: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    worker: str | None
+    reason: str | None
+
+
+@final
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One change by hand. `who`: `user@host` of whoever asked; `many`: how many jobs, 1 where it was no job.
+
+    `names`: the first ten jobs, the cron entry, or the limit.
+    """
+
+    at: datetime
+    who: str
+    what: ChangeWord
+    many: int
+    reason: str | None
+    names: Sequence[str]
 
 
 @final
@@ -81,7 +135,9 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 @final
 class CronInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One cron entry that a living worker has in its code."""
+    """One cron entry that a living worker has in its code. `last_at`: its last tick, whichever worker fired it, also
+    one that found the run before unfinished and was skipped; a run by hand is no tick.
+    """
 
     name: str
     task: str
@@ -97,6 +153,7 @@ def job_of(record: Record, queue: str, specs: Mapping[str, Spec]) -> Job:
     envelope = _envelope(record.body)
     counts = record.counts
     spec = specs.get(envelope.task)
+    started_ms, worker = _last_run(record) if record.state == "dead" else (record.started_ms, _worker(record.caller))
     return Job(
         id=record.id,
         queue=queue,
@@ -115,9 +172,9 @@ def job_of(record: Record, queue: str, specs: Mapping[str, Spec]) -> Job:
         max_attempts=_max_attempts(envelope, spec),
         enqueued_at=moment(record.enqueued_ms),
         due_at=moment(due_ms(record, envelope)),
-        started_at=None if not record.started_ms else moment(record.started_ms),
+        started_at=None if not started_ms else moment(started_ms),
         finished_at=None if record.finished_ms is None else moment(record.finished_ms),
-        worker=record.caller if record.caller not in ("-", "") else None,
+        worker=worker,
         progress=None if record.note is None else decode_note(record.note),
         error=newest_error(record),
         reason=record.reason if record.state == "dead" else None,  # type: ignore[arg-type]  # the store's words of a death
@@ -140,6 +197,35 @@ def due_ms(record: Record, envelope: Envelope | None = None) -> int:
 def error_lines(record: Record) -> list[ErrorLine]:
     """What went wrong with a job, newest first."""
     return [decode_error(line) for line in record.errors]
+
+
+def attempts_of(record: Record) -> list[Attempt]:
+    """What went wrong with a job, newest first: its last ten errors."""
+    return [
+        Attempt(
+            attempt=line.attempt,
+            kind=line.kind,
+            message=line.message,
+            traceback=line.traceback,
+            started_at=None if not line.started_ms else moment(line.started_ms),
+            ended_at=None if not line.ended_ms else moment(line.ended_ms),
+            worker=_worker(line.caller),
+            reason=line.reason,
+        )
+        for line in error_lines(record)
+    ]
+
+
+def _worker(caller: str | None) -> str | None:
+    return caller if caller not in ("-", "") else None
+
+
+def _last_run(record: Record) -> tuple[int | None, str | None]:
+    """When the last run of a job began, and where: while it waits or is dead, its newest error tells."""
+    if record.started_ms or not record.errors:
+        return record.started_ms, _worker(record.caller)
+    newest = decode_error(record.errors[0])
+    return newest.started_ms, _worker(newest.caller)
 
 
 def newest_error(record: Record) -> ErrorInfo | None:
@@ -169,9 +255,32 @@ def stats_of(stats: QueueStats) -> Stats:
 
 
 def minute_of(row: MinuteRow) -> Minute:
-    """One minute of a queue's history."""
+    """One minute, or one hour, of a queue's history."""
     return Minute(
-        at=moment(row.minute * 60_000), enqueued=row.enqueued, completed=row.completed, failed=row.failed, dead=row.dead
+        at=moment(row.minute * 60_000),
+        **{event: getattr(row, event) for event in EVENTS},
+        waiting=_percentiles(row.times, "waiting"),
+        running=_percentiles(row.times, "running"),
+    )
+
+
+def _percentiles(times: Mapping[int, int], of: sketch.Of) -> Percentiles | None:
+    count = sketch.total(times, of)
+    if not count:
+        return None
+    p50, p95, p99 = (sketch.quantile(times, of, share) or 0.0 for share in (0.5, 0.95, 0.99))
+    return Percentiles(count=count, p50=p50, p95=p95, p99=p99)
+
+
+def change_of(change: answers.Change) -> Change:
+    """One change by hand."""
+    return Change(
+        at=moment(change.at_ms),
+        who=change.who,
+        what=change.what,
+        many=change.many,
+        reason=change.reason or None,
+        names=change.names,
     )
 
 

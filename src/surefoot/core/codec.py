@@ -47,7 +47,7 @@ class Links(msgspec.Struct, frozen=True, omit_defaults=True):
 NO_OPTIONS: Final = Options()
 
 
-class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
+class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The job as it travels. Fields that this release does not know are ignored and survive: the bytes are not
     rewritten.
     """

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 
 
-class After(msgspec.Struct, frozen=True):
+class After(msgspec.Struct, frozen=True, gc=False):
     """Due so many milliseconds after the store's now."""
 
     ms: int
 
 
-class At(msgspec.Struct, frozen=True):
+class At(msgspec.Struct, frozen=True, gc=False):
     """Due at this moment: milliseconds since the epoch."""
 
     ms: int
@@ -36,7 +36,7 @@ Due: TypeAlias = After | At | None
 """When a job becomes due; None is now."""
 
 
-class Unique(msgspec.Struct, frozen=True):
+class Unique(msgspec.Struct, frozen=True, gc=False):
     """How a job holds its unique key: until it is done, until it starts, or for a period of milliseconds."""
 
     key: str
@@ -44,7 +44,7 @@ class Unique(msgspec.Struct, frozen=True):
     replace: bool = False
 
 
-class NewJob(msgspec.Struct, frozen=True):
+class NewJob(msgspec.Struct, frozen=True, gc=False):
     """A job on its way into the store: what put, tick and the effects of a settle carry.
 
     `unique.key` is `<task> <key>`. `needs` is the oldest protocol understanding that may serve it (1: everybody).
@@ -58,7 +58,7 @@ class NewJob(msgspec.Struct, frozen=True):
     needs: int = 1
 
 
-class Counts(msgspec.Struct, frozen=True):
+class Counts(msgspec.Struct, frozen=True, gc=False):
     """How the runs of a job ended so far; `due_set_ms` is the due time that a requeue or reschedule set, else None."""
 
     runs: int = 0
@@ -72,7 +72,7 @@ class Counts(msgspec.Struct, frozen=True):
 NO_COUNTS: Final = Counts()
 
 
-class Leased(msgspec.Struct, frozen=True):
+class Leased(msgspec.Struct, frozen=True, gc=False):
     """A job as a claim hands it out: the right to run it, named by `token`, and all that a decision about it needs.
 
     `cancel` is the reason of a cancel request (it may be empty), or None.

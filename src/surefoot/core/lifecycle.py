@@ -90,18 +90,17 @@ def admit(leased: Leased, specs: Mapping[str, Spec], now_ms: int, suspects: int,
     except BaseException as failed:  # the application's own upcast, which may raise anything
         error = describe(failed)
         return _invalid(leased, error.kind, f"upcast from schema {envelope.schema} failed: {error.message}")
-    if _in_bad_company(leased, spec, suspects, crashed):
+    if leased.counts.crashes and _in_bad_company(leased, spec, suspects, crashed):
         return Transition(leased.id, leased.token, Delay(APART_MS, "apart"))
     timeout_ms = spec.timeout_ms if envelope.options.timeout_ms is UNSET else envelope.options.timeout_ms
     return Run(leased, envelope, spec, arguments, leased.counts.runs + 1, timeout_ms)
 
 
 def _in_bad_company(leased: Leased, spec: Spec, suspects: int, crashed: int) -> bool:
-    """Whether this job must wait so that one killer never quarantines another job: tasks may differ in
-    `max_crashes`, so
-    a suspect runs beside no other job that has crashed, and such a job beside no suspect.
+    """Whether this job, which has crashed, must wait so that one killer never quarantines another job. Tasks may differ
+    in `max_crashes`, so a suspect runs beside no other job that has crashed, and such a job beside no suspect.
     """
-    return leased.counts.crashes > 0 and (suspects > 0 or (crashed > 0 and is_suspect(leased, spec)))
+    return suspects > 0 or (crashed > 0 and is_suspect(leased, spec))
 
 
 def _began_its_last_crash(leased: Leased, spec: Spec) -> bool:

@@ -14,7 +14,7 @@ _WORDS = 50
 """What the words between a head and a tail may add."""
 
 
-class Returned(msgspec.Struct, frozen=True):
+class Returned(msgspec.Struct, frozen=True, gc=False):
     """The handler returned `value`."""
 
     value: object

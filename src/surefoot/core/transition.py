@@ -20,31 +20,31 @@ KEEP_MS: Final = 300_000
 """How long an outcome is kept where nothing else is said, and the least for cancelled and expired jobs."""
 
 
-class Finish(msgspec.Struct, frozen=True):
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """The job is over. `result` is JSON, or the reason of a cancel as text."""
 
     state: Literal["completed", "cancelled", "expired"]
     result: bytes | None = None
 
 
-class Bury(msgspec.Struct, frozen=True):
+class Bury(msgspec.Struct, frozen=True, gc=False):
     """Into the dead letters."""
 
     reason: DecidedReason
 
 
-class Delay(msgspec.Struct, frozen=True):
+class Delay(msgspec.Struct, frozen=True, gc=False):
     """Due again after `ms`; 0 is at once, at the tail."""
 
     ms: int
     why: Literal["retry", "snooze", "apart"]
 
 
-class Return(msgspec.Struct, frozen=True):
+class Return(msgspec.Struct, frozen=True, gc=False):
     """Handed back to its old place, uncharged."""
 
 
-class Park(msgspec.Struct, frozen=True):
+class Park(msgspec.Struct, frozen=True, gc=False):
     """Waits for a worker that can: `task:<name>`, `task:<name>@<schema>`, `needs:<n>`."""
 
     reason: str
@@ -53,7 +53,7 @@ class Park(msgspec.Struct, frozen=True):
 Move: TypeAlias = Finish | Bury | Delay | Return | Park
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """One job's next step, fenced by the token of the claim.
 
     `bump` names the counter and counts a run; None: the handler was not started. `error` is one line of JSON.

@@ -2,11 +2,17 @@
 and signals.
 """
 
+from collections.abc import Callable
+
 
 class Drain:
-    """Where a worker is on its way out. The first stop starts the drain, the second cuts it short."""
+    """Where a worker is on its way out. The first stop starts the drain, the second cuts it short.
+
+    `began` is called once, when nothing new is claimed any more.
+    """
 
     def __init__(self, seconds: float) -> None:
+        self.began: Callable[[], object] = lambda: None
         self._seconds = seconds
         self._cut_at: float | None = None
         self.stops: int = 0
@@ -19,14 +25,15 @@ class Drain:
     def stop(self, now: float) -> None:
         """Somebody wants the worker to go."""
         self.stops += 1
+        self.begin(now)
         if self.stops > 1:
             self._cut_at = now
-        self.begin(now)
 
     def begin(self, now: float) -> None:
         """The worker goes, although nobody asked for it."""
         if self._cut_at is None:
             self._cut_at = now + self._seconds
+            self.began()
 
     def cut_in(self, now: float) -> float:
         """Seconds until running jobs are handed back."""

@@ -1,7 +1,10 @@
-"""What a worker asks its server once, before it claims: whether it may drop jobs, and what it keeps. Asks no file."""
+"""What a worker asks its server once, before it claims: whether it may drop jobs, what it keeps, and whether it lets
+this user do all that a worker does. Asks no file.
+"""
 
 import logging
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol, runtime_checkable
 
 from surefoot import clock
 from surefoot.brokers.broker import Broker, Facts, NoAnswer
@@ -14,11 +17,23 @@ _DROPS: Final = "allkeys-"
 """How the eviction policies begin that drop keys without a time to live, as ours are."""
 
 
-class Fitness:
-    """Whether a store is fit for jobs. What it keeps is only said; that it may drop them is refused."""
+@runtime_checkable
+class Guarded(Protocol):
+    """A store whose users may not do everything."""
 
-    def __init__(self, broker: Broker, *, allow_eviction: bool) -> None:
+    async def entitled(self, queues: Sequence[str]) -> None:
+        """StoreUnsuitable if this user may not do what a worker of these queues does."""
+        ...
+
+
+class Fitness:
+    """Whether a store is fit for jobs, and this user for its work. What it keeps is only said; that it may drop jobs is
+    refused.
+    """
+
+    def __init__(self, broker: Broker, queues: Sequence[str] = (), *, allow_eviction: bool) -> None:
         self._broker = broker
+        self._queues = tuple(queues)
         self._allow_eviction = allow_eviction
         self._known = broker.address.startswith("sqlite")
         self._outage = Outage("the store does not answer; nothing is claimed until it does")
@@ -29,6 +44,8 @@ class Fitness:
             return True
         try:
             facts = await self._broker.facts()
+            if self._queues and isinstance(self._broker, Guarded):
+                await self._broker.entitled(self._queues)
         except (NoAnswer, StoreUnavailable) as away:
             self._outage.met(away, clock.monotonic())
             return False

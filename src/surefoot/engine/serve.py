@@ -228,7 +228,7 @@ class Serving:
 
     async def _exchange(self, verbs: Sequence[Verb[Any]]) -> None:
         """One round trip. Nothing cancels it but the end of all patience: a reply on its way holds jobs."""
-        asked = clock.monotonic()
+        asked = clock.with_suspend()
         self._asking = self._loop.create_task(self._session.ask(verbs, deadline=PATIENCE_S, apart=True))
         try:
             answers = await self._asking
@@ -240,7 +240,8 @@ class Serving:
                 raise
             self._turn.unheard(verbs, clock.monotonic())
         else:
-            self._turn.heard(verbs, answers, asked, clock.monotonic())
+            now = clock.monotonic()
+            self._turn.heard(verbs, answers, now - (clock.with_suspend() - asked), now)
 
     async def _rest(self, now: float) -> None:
         """Wait for whatever comes first: a run that ends, a wake-up, a timer, a stop."""
@@ -280,12 +281,15 @@ class Serving:
         self._deadlines.forget(running)
         if running in self._unsettled.running:
             self._turn.ended(running, outcome, self.now_ms())
-        apart = running.run.spec.executor == "process"  # wears its own process
-        if self._wear is not None and not apart and not self._drain.leaving and self._wear.worn():
+        if self._wear is not None and self._wears(running) and not self._drain.leaving and self._wear.worn():
             log.info("this worker has done its share; it drains")
             self._drain.begin(clock.monotonic())
             self._go()
         self._bell.set()
+
+    def _wears(self, running: Running) -> bool:
+        """Whether the run wears this process: in the process lane it wears its own."""
+        return running.run.spec.executor != "process"
 
     def _out_of_time(self, running: Running) -> None:
         self._lane(running).stop(running, "timeout")

@@ -1,20 +1,16 @@
 """One queue as a worker serves it: its tasks, and what its last claim said."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from surefoot.brokers.answers import Claimed
 from surefoot.client.schedules import CronEntry
 from surefoot.core.names import UNDERSTANDS
 from surefoot.core.spec import Spec
+from surefoot.execution.outfit import fitted, fittings
 
 REASONS_LIMIT: Final = 200
 _ROUND_S: Final = 1.0
-
-fittings: Final[list[Callable[[Spec], Spec]]] = []
-"""What is put around every task that this process serves, by a library that keeps something in each thread: a
-middleware runs on the loop, not where a plain function does.
-"""
 
 
 class Served:
@@ -22,7 +18,7 @@ class Served:
 
     def __init__(self, queue: str, specs: Mapping[str, Spec], crons: Sequence[CronEntry], weight: int) -> None:
         self.queue = queue
-        self.specs: Mapping[str, Spec] = {name: _fitted(spec) for name, spec in specs.items()} if fittings else specs
+        self.specs: Mapping[str, Spec] = {name: fitted(spec) for name, spec in specs.items()} if fittings else specs
         self.crons: tuple[CronEntry, ...] = tuple(crons)
         self.weight = weight
         self.empty: bool = False
@@ -67,12 +63,6 @@ class Served:
         ):  # something is parked, and this claim did not offer all we can serve
             self.timer_at = min(self.timer_at, now if self._round else max(now, self._next_round_at))
         self.chores = self.chores or claimed.chores
-
-
-def _fitted(spec: Spec) -> Spec:
-    for fit in fittings:
-        spec = fit(spec)
-    return spec
 
 
 def parked_reasons(specs: Mapping[str, Spec]) -> tuple[str, ...]:

@@ -18,13 +18,13 @@ from surefoot.core.job import Leased
 from surefoot.core.lifecycle import Run, admit, decide, is_suspect, on_dead_job
 from surefoot.core.outcome import Lost, Outcome, Raised, Returned, describe
 from surefoot.core.spec import Spec
-from surefoot.core.transition import Bury, Return, Transition
+from surefoot.core.transition import Bury, Delay, Return, Transition
 from surefoot.engine.crons import Crons
 from surefoot.engine.drain import Drain
 from surefoot.engine.report import Report
 from surefoot.engine.served import Served
 from surefoot.engine.trust import Trust
-from surefoot.engine.unsettled import Settled, Unsettled, settle_verb
+from surefoot.engine.unsettled import Settled, Unsettled, ran, settle_verb
 from surefoot.execution.context import Running
 
 log: Final = logging.getLogger("surefoot.worker")
@@ -85,6 +85,8 @@ class Turn:
         self._one_by_one: set[str] = set()
         self._suspects: list[tuple[Run, Served]] = []
         self._looked = False  # every queue was found empty after the last settle
+        self._passing_on: set[str] = set()  # where a job was set apart: somebody else shall look when it is due
+        self._late = False  # what the newest call leased may have been lost before its answer was read
 
     # --- what to say ---
 
@@ -98,7 +100,8 @@ class Turn:
             return []
         if self._suspects and self._drain.leaving:
             self._hand_suspects_back()
-        return [verb for verb in self._verbs(now) if not self._stands_still(verb.queue, now)]
+        verbs = self._verbs(now)
+        return [verb for verb in verbs if not self._stands_still(verb.queue, now)] if self._refused_at else verbs
 
     def _verbs(self, now: float) -> list[Verb[Any]]:
         verbs: list[Verb[Any]] = []
@@ -110,7 +113,7 @@ class Turn:
                 verbs.append(settle_verb(served.queue, batch))
         if self._drain.leaving:
             return verbs
-        if any(not self._stands_still(where.queue, now) for _, where in self._suspects):
+        if self._suspects and any(not self._stands_still(where.queue, now) for _, where in self._suspects):
             return verbs + self._marks()
         verbs += self._claims(now)
         verbs += self.crons.questions()
@@ -177,7 +180,7 @@ class Turn:
         here = [one for one in self._suspects if one[1].queue == verb.queue]
         self._suspects = [one for one in self._suspects if one[1].queue != verb.queue]
         for run, served in here:
-            if self._drain.leaving:
+            if self._drain.leaving or self._late:
                 self._hand_back(run.leased, served)
             elif held.get(run.leased.id):
                 self._start(run, served)
@@ -193,6 +196,8 @@ class Turn:
 
     def _stands_still(self, queue: str, now: float) -> bool:
         """Whether this queue was refused a moment ago; the others go on."""
+        if not self._refused_at:
+            return False
         at = self._refused_at.get(queue)
         return at is not None and now < at + _REFUSED_S
 
@@ -212,7 +217,12 @@ class Turn:
             for one in self.served
         ]
         wants = self._deal(candidates, free)
-        return [self._claim(one, want, now) for one, want in zip(self.served, wants, strict=True) if want]
+        passing_on, self._passing_on = self._passing_on, set()
+        return [
+            self._claim(one, 0 if one.queue in passing_on else want, now)
+            for one, want in zip(self.served, wants, strict=True)
+            if want or one.queue in passing_on
+        ]
 
     def _claim(self, served: Served, want: int, now: float) -> Claim:
         self._waiter.clear(served.queue)  # before the claim is sent: a wake-up during it needs another claim
@@ -225,6 +235,7 @@ class Turn:
 
     def heard(self, verbs: Sequence[Verb[Any]], answers: Sequence[Any], asked: float, now: float) -> None:
         """Take the answers of a call in; `asked` and `now` are when it was sent and answered."""
+        self._late = now - asked > self.limits.lease_ms / 1000
         self.trust.answered(asked, now)  # whatever was asked: a tick may have waited out an outage too
         for verb, answer in zip(verbs, answers, strict=True):
             match verb:
@@ -270,13 +281,13 @@ class Turn:
             self._admit(served, leased, answer.now_ms)
 
     def _admit(self, served: Served, leased: Leased, now_ms: int) -> None:
-        if self._drain.leaving:  # the stop came while the claim was on its way
+        if self._drain.leaving or self._late:  # the stop came while the claim was on its way, or nobody renewed it
             self._hand_back(leased, served)
             return
         suspects, crashed = self._crashed() if leased.counts.crashes else (0, 0)
         admitted = admit(leased, served.specs, now_ms, suspects, crashed)
         if type(admitted) is Run:
-            if is_suspect(leased, admitted.spec):
+            if leased.counts.crashes and is_suspect(leased, admitted.spec):
                 self._suspects.append((admitted, served))  # it says that it begins, before it begins
             else:
                 self._start(admitted, served)
@@ -284,6 +295,10 @@ class Turn:
         assert type(admitted) is Transition
         if type(admitted.to) is Bury:
             admitted = self._told(admitted, _spec_of(leased, served.specs), leased.counts.runs, now_ms)
+        elif type(admitted.to) is Delay:  # set apart: those who go together would all come back together
+            spread = Delay(round(admitted.to.ms * chance.between(0.25, 1.75)), admitted.to.why)
+            admitted = msgspec.structs.replace(admitted, to=spread)
+            self._passing_on.add(served.queue)
         self.unsettled.done(served.queue, Settled(admitted))
 
     def _crashed(self) -> tuple[int, int]:
@@ -308,7 +323,7 @@ class Turn:
             transition = decide(running.run, Raised(describe(mistake)), now_ms, share, started_ms)
         if type(transition.to) is Bury:
             transition = self._told(transition, running.run.spec, running.run.attempt, now_ms)
-        self.unsettled.done(running.queue, Settled(transition, running, outcome))
+        self.unsettled.done(running.queue, ran(transition, running, outcome, now_ms))
 
     def _told(self, transition: Transition, spec: Spec | None, run: int, now_ms: int) -> Transition:
         """A death of a task with `on_dead` brings one more job into the queue, in the same step."""
@@ -342,7 +357,7 @@ class Turn:
         log.error("job %s: the store refuses its settle: %s", bad.transition.id, error)
         line = encode_error(describe(error), reason="unsettlable")
         buried = Transition(bad.transition.id, bad.transition.token, Bury("unsettlable"), bad.transition.bump, line)
-        self.unsettled.swap_first(verb.queue, Settled(buried, bad.running, bad.outcome))
+        self.unsettled.swap_first(verb.queue, msgspec.structs.replace(bad, transition=buried))
 
 
 def _spec_of(leased: Leased, specs: Mapping[str, Spec]) -> Spec | None:

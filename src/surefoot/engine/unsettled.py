@@ -8,19 +8,26 @@ import msgspec
 
 from surefoot.brokers.answers import Lease
 from surefoot.brokers.broker import BYTES_LIMIT, VERB_LIMIT, Settle
+from surefoot.core import sketch
 from surefoot.core.codec import encode_note
 from surefoot.core.job import Progress, moment_ms
+from surefoot.core.lifecycle import first_due_ms
 from surefoot.core.outcome import Outcome
 from surefoot.core.transition import Finish, Transition
 from surefoot.execution.context import Running
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A job on its way back to the store. `running` and `outcome` are None if its handler was never begun."""
+    """A job on its way back to the store. `running` and `outcome` are None if its handler was never begun.
+
+    `waited_ms`: from its due time to its first run, None for a later one; `ran_ms`: how long the handler ran.
+    """
 
     transition: Transition
     running: Running | None = None
     outcome: Outcome | None = None
+    waited_ms: int | None = None
+    ran_ms: int | None = None
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -117,9 +124,24 @@ class Unsettled:
         return self._sent[queue] + self._done[queue]
 
 
+def ran(transition: Transition, running: Running, outcome: Outcome, now_ms: int) -> Settled:
+    """A run that ended now, with how long it waited and lasted."""
+    if not running.started:
+        return Settled(transition, running, outcome)
+    run, started_ms = running.run, running.started_ms
+    waited_ms = None if run.attempt > 1 else max(0, started_ms - first_due_ms(run.leased, run.envelope))
+    return Settled(transition, running, outcome, waited_ms, max(0, now_ms - started_ms))
+
+
 def settle_verb(queue: str, batch: list[Settled]) -> Settle:
-    """The batch as a verb."""
-    return Settle(queue, tuple([item.transition for item in batch]))
+    """The batch as a verb, with how long its jobs waited and ran."""
+    times: sketch.Times = {}
+    for item in batch:
+        if item.waited_ms is not None:
+            sketch.add(times, "waiting", item.waited_ms)
+        if item.ran_ms is not None:
+            sketch.add(times, "running", item.ran_ms)
+    return Settle(queue, tuple([item.transition for item in batch]), sketch.encode(times))
 
 
 def _size(item: Settled) -> int:

@@ -12,6 +12,7 @@ import mmap
 import os
 import pkgutil
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
 from multiprocessing import spawn
@@ -41,6 +42,7 @@ from surefoot.execution.frames import (
 from surefoot.execution.kin import die_with
 from surefoot.execution.loops import new_loop
 from surefoot.execution.middleware import in_words, raised, returned
+from surefoot.execution.outfit import fitted, run_errand
 
 STOPS: Final[tuple[Stop | None, ...]] = (None, "timeout", "cancel", "drain", "lost")
 """What the first byte of the page says; the second says whether the worker drains."""
@@ -237,9 +239,14 @@ def main(line_fd: int, life_fd: int, page_fd: int) -> None:
 
 def _loaded(begin: Begin) -> tuple[dict[tuple[str, str], Spec], AbstractContextManager[object]]:
     """The application's tasks, as the worker's process has loaded them, and what its lifespan makes."""
+    sys.path[:] = begin.preparation.get("sys_path", sys.path)
+    for errand in begin.errands:
+        run_errand(errand)
     spawn.prepare(begin.preparation)
     find: Callable[..., Spec] = pkgutil.resolve_name(begin.finder)
-    specs = {(home.queue, home.task): find(home.queue, home.task, home.module, home.function) for home in begin.homes}
+    specs = {
+        (home.queue, home.task): fitted(find(home.queue, home.task, home.module, home.function)) for home in begin.homes
+    }
     if begin.lifespan is None:
         return specs, contextlib.nullcontext()
     return specs, pkgutil.resolve_name(begin.lifespan)()

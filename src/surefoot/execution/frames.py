@@ -24,6 +24,7 @@ from surefoot.core.outcome import (
     Snoozed,
     TimedOut,
 )
+from surefoot.execution.outfit import Errand
 
 _LENGTH: Final = struct.Struct("<I")
 FRAME_LIMIT: Final = 64 << 20
@@ -45,13 +46,16 @@ class Home(msgspec.Struct, frozen=True):
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
-    """The first frame to a child: how to find the application. `finder` gives a Home's Spec, by `module:function`."""
+    """The first frame to a child: how to find the application. `finder` gives a Home's Spec, by `module:function`;
+    `errands` are done before anything of the application is loaded.
+    """
 
     preparation: dict[str, Any]
     finder: str
     homes: tuple[Home, ...]
     lifespan: str | None
     worker: str
+    errands: tuple[Errand, ...] = ()
 
 
 class Work(msgspec.Struct, frozen=True, tag="work"):

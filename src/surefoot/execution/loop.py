@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from surefoot.core.outcome import Interrupted, Lost, Outcome
@@ -40,7 +41,7 @@ class LoopLane:
     def start(self, running: Running) -> None:
         """One task for this run."""
         spec = running.run.spec
-        self.spawn(running, lambda: spec.signature.call(spec.function, running.run.arguments))
+        self.spawn(running, partial(spec.signature.call, spec.function, running.run.arguments))
 
     def spawn(self, running: Running, handler: Callable[[], Any]) -> None:
         """One task that runs `handler`, an awaitable's maker, inside the middleware."""
@@ -69,21 +70,15 @@ class LoopLane:
         if running.stop is not None:
             outcome = Lost() if running.stop == "lost" else Interrupted(started=False)
         else:
-            outcome = await self._outcome(running, handler)
+            running.begin()
+            self._began(running)
+            job = JobContext(running)
+            enter_job(job)
+            call = wrap(self._middleware, job, handler) if self._middleware else handler
+            try:
+                outcome = returned(running, await call())
+            except BaseException as error:
+                # SystemExit and KeyboardInterrupt too: raised out of a task they would stop the whole loop.
+                outcome = raised(running, error)
         del self.tasks[running.work]
         self._done(running, outcome)
-
-    async def _outcome(self, running: Running, handler: Callable[[], Any]) -> Outcome:
-        running.begin()
-        self._began(running)
-        job = JobContext(running)
-        enter_job(job)
-        try:
-            if self._middleware:
-                value = await wrap(self._middleware, job, handler)()
-            else:
-                value = await handler()
-        except BaseException as error:
-            # SystemExit and KeyboardInterrupt too: raised out of a task they would stop the whole loop.
-            return raised(running, error)
-        return returned(running, value)

@@ -20,6 +20,7 @@ from surefoot.execution.context import Host, Running, Stop
 from surefoot.execution.frames import Begin, Ended, Extended, FromChild, Home, Noted, Ready, Work, outcome_of
 from surefoot.execution.kin import cause_of_death
 from surefoot.execution.middleware import EndedApart
+from surefoot.execution.outfit import errands_now
 from surefoot.execution.process import LEAVE_S, Process
 
 log: Final = logging.getLogger("surefoot.worker")
@@ -249,7 +250,7 @@ class ProcessLane:
             return
         self.children.append(child)
         plan = self._plan
-        child.say(Begin(_preparation(), plan.finder, plan.homes, plan.lifespan, self._host.worker))
+        child.say(Begin(_preparation(), plan.finder, plan.homes, plan.lifespan, self._host.worker, errands_now()))
 
     def _not_started(self, error: ErrorInfo | None, cause: str = "") -> None:
         """A child never came to work: tell who waits for the first one, else try again a little later each time."""

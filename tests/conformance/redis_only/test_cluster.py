@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.stores import CLUSTER, LEASE_MS, QUEUE, Hand, Store, ids, new, server_of, words
+from tests.conformance.stores import LEASE_MS, NODE, QUEUE, Hand, Store, ids, new, server_of, words
 from tests.servers import Refusal
 from tests.servers.server import SLOTS
 
@@ -17,6 +17,7 @@ from surefoot.brokers.broker import (
     Amend,
     Beat,
     Cancel,
+    Changes,
     Claim,
     Configure,
     Delete,
@@ -45,8 +46,8 @@ KEY = "welcome k"
 
 @pytest.fixture(scope="module")
 def one_slot() -> None:
-    assert CLUSTER.server is not None
-    node = server_of(CLUSTER.server, clustered=True)
+    assert NODE.server is not None
+    node = server_of(NODE.server, NODE.clustered)
     ours = node.say("CLUSTER", "KEYSLOT", f"{{{QUEUE}}}:jobs")
     node.say("CONFIG", "SET", "cluster-require-full-coverage", "no")
     node.say("CLUSTER", "DELSLOTS", *(slot for slot in range(SLOTS) if slot != ours))
@@ -55,7 +56,7 @@ def one_slot() -> None:
 @pytest.fixture
 def hand(tmp_path: Path, one_slot: None) -> Iterator[Hand]:
     """A caller on the cluster's only node, through a plain connection."""
-    store = Store(CLUSTER, tmp_path)
+    store = Store(NODE, tmp_path)
     yield store.hand()
     store.close()
 
@@ -187,6 +188,11 @@ def stats(hand: Hand) -> None:
     assert hand.stats(60, "nightly").pending == 1
 
 
+def changes(hand: Hand) -> None:
+    hand.say(Configure(QUEUE, paused="night"))
+    assert [change.reason for change in hand.say(Changes(QUEUE))] == ["night"]
+
+
 def queues(hand: Hand) -> None:
     hand.put(new("a"))
     assert hand.say(Queues("shop:")) == [QUEUE.removeprefix("shop:")]
@@ -195,7 +201,7 @@ def queues(hand: Hand) -> None:
 ACTS: dict[type[Verb[Any]], Callable[[Hand], None]] = {
     Put: put, Claim: claim, Settle: settle, Extend: extend, Cancel: cancel, Requeue: requeue, Move: move, Amend: amend,
     Delete: delete, Tick: tick, Configure: configure, Beat: beat, Prune: prune, Get: get, Find: find, Stats: stats,
-    Queues: queues, Repair: repair, Orphans: orphans,
+    Queues: queues, Changes: changes, Repair: repair, Orphans: orphans,
 }  # fmt: skip
 
 

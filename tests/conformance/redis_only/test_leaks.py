@@ -98,7 +98,7 @@ PLANTED: list[tuple[str, Command]] = [
     ("unique_until: 'welcome period' is not in unique", ("HDEL", key("unique"), "welcome period")),
     ("traits: waits has {'group'}", ("HSET", key("traits"), "waits", '{"unique":"welcome k","group":"g"}')),
     ("errors: died has more than 10 lines", ("HSET", key("errors"), "died", "{}\n" * 10 + "{}")),
-    ("stats: 1440 is no minute of a day", ("HSET", key("stats"), 1440, "1440 1 0 0 0 0 0 0 0")),
+    ("stats: 1440 is no minute of a day and no hour of a month", ("HSET", key("stats"), 1440, "1440 1 0 0 0 0 0 0 0")),
     *(
         (f"{name}: {id} has b'{record}'", ("HSET", key(name), id, record))
         for name, id, record in (

@@ -17,7 +17,7 @@ from tests.conformance.stores import LEASE_MS, QUEUE, new
 
 from surefoot.brokers.answers import PutAnswer
 from surefoot.brokers.broker import Call, Claim, NoRoom, Put, Settle
-from surefoot.brokers.sqlite import SqliteBroker, gate, store
+from surefoot.brokers.sqlite import SqliteBroker, faults, gate, store
 from surefoot.core.errors import StoreUnavailable, StoreUnsuitable
 from surefoot.core.job import NewJob
 from surefoot.core.transition import Finish, Transition
@@ -95,7 +95,7 @@ def test_Q2_a_full_disk_refuses_what_grows_and_serves_what_does_not(
     connection.execute(f"PRAGMA max_page_count = {pages}").fetchone()
     (refused,) = sender.say(Put(QUEUE, (NewJob("large", b"x" * 100_000),)))
     assert isinstance(refused, NoRoom)
-    assert str(refused) == f"the disk under {path} is full; nothing was stored."
+    assert str(refused).startswith(f"the disk under {path} is full; nothing was stored. Make room on it;")
     (claimed,) = sender.say(Claim(QUEUE, 5, LEASE_MS, 0))
     assert [job.id for job in claimed.jobs] == ["a"]
     done = Transition("a", claimed.jobs[0].token, Finish("completed"), "runs")
@@ -103,6 +103,52 @@ def test_Q2_a_full_disk_refuses_what_grows_and_serves_what_does_not(
     connection.execute("PRAGMA max_page_count = 1000000").fetchone()
     assert sender.put(NewJob("large", b"x" * 100_000)) == [CREATED]
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+USES_UP_ITS_SHARE = """
+import os, resource, sys
+from surefoot import OutcomeUnknown, Queue
+path = sys.argv[1]
+queue = Queue(f"sqlite:///{path}?timeout=0.5")
+store = queue.by_name("store")
+store.enqueue_sync(text="")
+resource.setrlimit(resource.RLIMIT_FSIZE, (os.stat(path + "-wal").st_size + 100_000,) * 2)
+try:
+    store.enqueue_sync(text="x" * 1_000_000)
+except OutcomeUnknown as unknown:
+    print(unknown)
+"""
+
+
+def test_Q2_a_write_that_the_system_refuses_is_told_with_its_cause(path: Path) -> None:
+    out, err = python(USES_UP_ITS_SHARE, path).communicate(timeout=PATIENCE)
+    assert (out, err) == (
+        f"cannot write {path} (disk I/O error): its disk fails, is gone, or this user's share of it is used up; it may "
+        "or may not have been stored. Enqueue the same draft again: it is stored once.\n",
+        "",
+    )
+
+
+def _io_error() -> sqlite3.OperationalError:
+    failed = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    return failed
+
+
+def test_Q2_a_failed_write_names_what_to_look_at(path: Path) -> None:
+    told = faults.told(_io_error(), str(path))
+    assert isinstance(told, StoreUnavailable)
+    assert str(told) == (
+        f"cannot write {path} (disk I/O error): its disk fails, is gone, or this user's share of it is used up; "
+        "nothing was stored. See `df`, `quota`, `ulimit -f` and the system's log."
+    )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a file system without room that anybody may ask is Linux's /proc")
+def test_Q2_a_failed_write_on_a_disk_without_room_says_that_it_is_full() -> None:
+    assert str(faults.told(_io_error(), "/proc/jobs.db")).startswith(
+        "cannot write /proc/jobs.db (disk I/O error): its disk is full; nothing was stored. Make room on it; workers go"
+    )
 
 
 # Q3: killed
@@ -338,7 +384,7 @@ def test_Q11_a_log_that_grows_without_end_is_told(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(store, "_WAL_LOOK_EVERY", 1)
-    monkeypatch.setattr(store, "_WAL_LARGE_BYTES", 100_000)
+    monkeypatch.setattr(store, "_WAL_LARGE_BYTES", 200_000)
     sender = Sender(open_store())
     sender.put(new("a"))
     assert not caplog.records

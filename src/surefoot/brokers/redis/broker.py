@@ -13,6 +13,7 @@ from surefoot.brokers.broker import (
     Beat,
     Call,
     Cancel,
+    Changes,
     Claim,
     Configure,
     Delete,
@@ -34,7 +35,8 @@ from surefoot.brokers.broker import (
     Verb,
     counted,
 )
-from surefoot.brokers.redis import gate, write
+from surefoot.brokers.redis import gate, rights, write
+from surefoot.brokers.redis.changes import changes
 from surefoot.brokers.redis.connection import Connections
 from surefoot.brokers.redis.endings import Endings
 from surefoot.brokers.redis.find import find
@@ -68,7 +70,7 @@ _WRITES: Final[Mapping[type[Any], tuple[str, Callable[[Script, Call, Any], Steps
     }
 )
 _READS: Final[Mapping[type[Any], Callable[[Any, int | None], Steps[Any]]]] = MappingProxyType(
-    {Get: get, Find: find, Stats: stats, Orphans: orphans, Queues: queues}
+    {Get: get, Find: find, Stats: stats, Changes: changes, Orphans: orphans, Queues: queues}
 )
 _forking: Final = threading.Lock()
 _parents: Final[list[object]] = []
@@ -89,6 +91,8 @@ class RedisBroker:
         self._waiting = Waiting(self._connections, self._bells)
         self._endings = Endings(self._connections, self._bells)
         self._facts: Facts | None = None
+        self._asked: int | None = None  # the generation of servers that were asked for their facts
+        self._lacking: frozenset[str] | None = None if self.server.username else frozenset()
         self._spoiled: set[str] = set()
         self._pid = os.getpid()  # the last: another thread of this child may look meanwhile
 
@@ -126,8 +130,8 @@ class RedisBroker:
         """The same from any thread, blocking it."""
         counted(call)
         self._same_process()
-        if self._facts is None:
-            self._facts = gate.judge(self.server, self._connections.send_sync(*gate.QUESTIONS, urgent=urgent))
+        if self._asked != self._connections.generation:
+            self._judge(self._connections.each_sync(*gate.QUESTIONS, urgent=urgent))
         steps = self._steps(call)
         try:
             commands = next(steps)
@@ -140,19 +144,54 @@ class RedisBroker:
             raise
 
     async def facts(self) -> Facts:
-        """What the server says of itself."""
+        """What the server says of itself; asked again when another one may answer."""
         self._same_process()
-        if self._facts is None:
-            self._facts = gate.judge(self.server, await self._connections.send(*gate.QUESTIONS))
+        if self._facts is None or self._asked != self._connections.generation:
+            return self._judge(await self._connections.each(*gate.QUESTIONS))
+        return self._facts
+
+    def _judge(self, answers: Sequence[list[Any]]) -> Facts:
+        self._facts = gate.judge_all(self.server, answers, self._facts)
+        self._asked = self._connections.generation
         return self._facts
 
     def _unknown(self) -> None:
         """The connection was lost: it may be another server that answers next, and it knows no script."""
+        if not self.server.nodes:  # those of a cluster are known by their map
+            self._asked = None
+        if self.server.username:
+            self._lacking = None
         for script in self._scripts.values():
-            script.known = False
+            script.known.clear()
+
+    async def entitled(self, queues: Sequence[str]) -> None:
+        """Ask whether this user may do all that a worker of these queues does; StoreUnsuitable names what not."""
+        await self.facts()
+        steps = rights.lacking(queues, rights.of_workers())
+        try:
+            commands = next(steps)
+            while True:
+                commands = steps.send(await self._connections.send(*commands))
+        except StopIteration as end:
+            self._lacking = end.value
+        if self._lacking:
+            raise rights.unentitled(self.server, self._lacking)
 
     def _steps(self, call: Call) -> Steps[list[Any]]:
-        return in_step([self._step(call, verb) for verb in call.verbs])
+        steps = in_step([self._step(call, verb) for verb in call.verbs])
+        return steps if self._lacking is not None and not self._lacking else self._if_entitled(call, steps)
+
+    def _if_entitled(self, call: Call, steps: Steps[list[Any]]) -> Steps[list[Any]]:
+        """A user that the URL names is asked about before its first write: a script that is refused a command stops
+        half-way.
+        """
+        names = [_WRITES[type(verb)][0] for verb in call.verbs if type(verb) in _WRITES]
+        if names and self._lacking is None:
+            self._lacking = yield from rights.lacking([call.verbs[0].queue], rights.of_scripts(scripts()))
+        if names and self._lacking and not self._lacking.isdisjoint(rights.of_scripts(names)):
+            lacking, self._lacking = self._lacking, None
+            raise rights.unentitled(self.server, lacking)
+        return (yield from steps)
 
     def _step(self, call: Call, verb: Verb[Any]) -> Steps[Any]:
         kind = type(verb)

@@ -1,102 +1,29 @@
 """A cluster: which node serves a queue, and what is said to each of them. All keys of a queue are in one slot.
 
-Commands without a key go where the one before them went. Nodes that point elsewhere are followed.
+Commands without a key go where the one before them went. Nodes that point elsewhere are followed; a script that they
+know only by its digest is sent on by whoever has its text.
 """
 
 import asyncio
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
-from msgspec.structs import replace
 from redis import exceptions as told
-from redis.crc import key_slot
 
 from surefoot.brokers.broker import NoAnswer
 from surefoot.brokers.redis.link import Greeting, Packed
 from surefoot.brokers.redis.pool import Apart, Pool, Threads
-from surefoot.brokers.redis.sentinel import Way
-from surefoot.brokers.redis.server import Command, Server
-from surefoot.core.errors import StoreUnavailable
+from surefoot.brokers.redis.server import Command
+from surefoot.brokers.redis.slots import Place, Slots, key_of
+from surefoot.core.errors import StoreUnavailable, StoreUnsuitable
 
-SLOTS: Final = 16_384
 _HOPS: Final = 5
 """How often one command follows a node that points to another."""
-_KEYLESS: Final = frozenset({"INFO", "CONFIG", "TIME", "WAIT", "SCAN", "CLUSTER"})
 _MAP: Final[Command] = ("CLUSTER", "SLOTS")
 
-Place: TypeAlias = tuple[str, int]
 Batch: TypeAlias = tuple[Place, list[Command]]
 _Outcome: TypeAlias = list[Any] | NoAnswer | StoreUnavailable
 _Route: TypeAlias = Generator[list[Batch], list[_Outcome], list[Any]]
-
-
-def key_of(command: Command) -> str | bytes | None:
-    """The first key of a command, None if it has none."""
-    match command[0]:
-        case "EVAL" | "EVALSHA":
-            found = command[3]
-        case str(word) if word in _KEYLESS:
-            return None
-        case _:
-            found = command[1]
-    assert isinstance(found, str | bytes), command
-    return found
-
-
-class Slots:
-    """What a process knows of a cluster: nodes, and who serves which slot. `stale`: ask again before the next use."""
-
-    def __init__(self, server: Server) -> None:
-        self.server: Final = server
-        self.stale: bool = True
-        self._seeds: Final = [(node.host, node.port) for node in server.nodes]
-        self._owners: list[Place | None] = [None] * SLOTS
-        self._ways: dict[Place, Way] = {}
-
-    def to_ask(self) -> list[Place]:
-        """The nodes that may know the map, those that were found first."""
-        return list(dict.fromkeys([*self.primaries(), *self._seeds]))
-
-    def primaries(self) -> list[Place]:
-        """The nodes that serve slots."""
-        return list(dict.fromkeys(place for place in self._owners if place is not None))
-
-    def of(self, key: str | bytes | None) -> Place:
-        """The node that serves a key; for none any of them."""
-        if key is not None:
-            owner = self._owners[key_slot(key.encode() if isinstance(key, str) else key)]
-            if owner is not None:
-                return owner
-        return self.to_ask()[0]
-
-    def learn(self, asked: Place, reply: list[Any]) -> None:
-        """The map as a node tells it; one that does not know its own address leaves it out."""
-        owners: list[Place | None] = [None] * SLOTS
-        for first, last, (host, port, *_), *_ in reply:
-            place = ((host or b"").decode() or asked[0], port)
-            owners[first : last + 1] = [place] * (last + 1 - first)
-        self._owners = owners
-        self.stale = False
-
-    def moved(self, slot: int, place: Place) -> None:
-        """One slot is served by another node; most likely others are too."""
-        self._owners[slot] = place
-        self.stale = True
-
-    def way(self, place: Place) -> Way:
-        """The way to one node, for all connections to it."""
-        found = self._ways.get(place)
-        if found is None:
-            host, port = place
-            shown = f"the node {host}:{port} of {self.server.shown}"
-            found = self._ways[place] = Way(replace(self.server, host=host, port=port, shown=shown, nodes=()))
-        return found
-
-    def renew(self) -> None:
-        """Any connection may lead to the wrong node."""
-        self.stale = True
-        for way in list(self._ways.values()):
-            way.age += 1
 
 
 def route(slots: Slots, commands: Sequence[Command]) -> _Route:
@@ -111,12 +38,11 @@ def route(slots: Slots, commands: Sequence[Command]) -> _Route:
         for unit in going:
             said.setdefault(unit.place, []).append(unit)
         outcomes = yield [(place, [word for unit in some for word in unit.words()]) for place, some in said.items()]
-        troubles = [outcome for outcome in outcomes if not isinstance(outcome, list)]
+        troubles = {
+            place: outcome for place, outcome in zip(said, outcomes, strict=True) if not isinstance(outcome, list)
+        }
         if troubles:
-            slots.stale = True
-            if hop or len(troubles) < len(outcomes):
-                raise NoAnswer(str(troubles[0])) from troubles[0]
-            raise troubles[0]
+            raise _trouble(slots, troubles, some_may_be_done=hop > 0 or len(troubles) < len(outcomes))
         going = []
         for some, outcome in zip(said.values(), outcomes, strict=True):
             heard = iter(outcome if isinstance(outcome, list) else ())
@@ -124,6 +50,21 @@ def route(slots: Slots, commands: Sequence[Command]) -> _Route:
         if not going:
             break
     return [_scanned(slots, commands[0], replies[0])] if scans else replies
+
+
+def _trouble(slots: Slots, met: dict[Place, NoAnswer | StoreUnavailable], *, some_may_be_done: bool) -> Exception:
+    """What nodes met, as it concerns all that was said: certainly not executed only if none may have done any of it."""
+    for place in met:
+        slots.doubt(place)
+    for trouble in met.values():
+        if isinstance(trouble, NoAnswer):
+            return trouble
+    first = next(iter(met.values()))
+    if not some_may_be_done:
+        return first
+    unknown = NoAnswer(str(first))
+    unknown.__cause__ = first
+    return unknown
 
 
 class _Unit:
@@ -149,10 +90,14 @@ class _Unit:
             slots.stale = True
         if not isinstance(first, told.AskError):  # the driver makes MOVED a kind of it
             return False
-        self.place = (first.host or self.place[0], first.port)
+        self.place = slots.named(first.host, first.port, self.place)
         self._asking = not isinstance(first, told.MovedError)
         if not self._asking:
             slots.moved(first.slot_id, self.place)
+        if self._commands[0][0] == "EVALSHA":
+            # The other node may know this script and not the one before it, which would then run after it.
+            replies[self._at[0]] = told.NoScriptError("it is to be sent whole to another node")
+            return False
         return True
 
 
@@ -190,6 +135,7 @@ def _learnt(slots: Slots, place: Place, outcome: _Outcome) -> bool:
         case [list(reply)] if reply:
             slots.learn(place, reply)
             return True
+    slots.doubt(place)
     return False
 
 
@@ -215,20 +161,32 @@ class Nodes:
             replies: list[Any] = end.value
             return replies
 
+    async def each(self, commands: Sequence[Command]) -> list[list[Any]]:
+        """Say the same to every node that serves slots. One that is away is left out; raises if all are."""
+        await self._load()
+        places = self._slots.primaries()
+        outcomes = await asyncio.gather(*[self.say(place, commands) for place in places])
+        return _all_heard(self._slots, list(zip(places, outcomes, strict=True)))
+
     async def say(self, place: Place, commands: Sequence[Command]) -> _Outcome:
         """Say commands to one node."""
         try:
-            return await self._pool(place).exchange(Packed(commands))
-        except (NoAnswer, StoreUnavailable) as trouble:
+            replies = await self._pool(place).exchange(Packed(commands))
+        except StoreUnavailable as trouble:
+            return self._slots.away(place, trouble)
+        except NoAnswer as trouble:
             return trouble
+        self._slots.meet(place)
+        return replies
 
     async def apart(self, key: str | bytes | None) -> Apart:
         """A connection with the node that serves a key."""
         await self._load()
+        place = self._slots.of(key)
         try:
-            return await self._pool(self._slots.of(key)).apart()
+            return await self._pool(place).apart()
         except StoreUnavailable:
-            self._slots.stale = True
+            self._slots.doubt(place)
             raise
 
     async def _load(self) -> None:
@@ -275,15 +233,24 @@ class ThreadNodes:
             replies: list[Any] = end.value
             return replies
 
+    def each(self, commands: Sequence[Command]) -> list[list[Any]]:
+        """As `Nodes.each`."""
+        self._load()
+        return _all_heard(self._slots, [(place, self.say(place, commands)) for place in self._slots.primaries()])
+
     def say(self, place: Place, commands: Sequence[Command]) -> _Outcome:
         """Say commands to one node."""
         threads = self._threads.get(place)
         if threads is None:
             threads = self._threads.setdefault(place, Threads(self._greeting, self._slots.way(place)))
         try:
-            return threads.exchange(Packed(commands))
-        except (NoAnswer, StoreUnavailable) as trouble:
+            replies = threads.exchange(Packed(commands))
+        except StoreUnavailable as trouble:
+            return self._slots.away(place, trouble)
+        except NoAnswer as trouble:
             return trouble
+        self._slots.meet(place)
+        return replies
 
     def _load(self) -> None:
         if self._slots.stale:
@@ -300,11 +267,28 @@ class ThreadNodes:
             threads.close()
 
 
+def _all_heard(slots: Slots, said: Sequence[tuple[Place, _Outcome]]) -> list[list[Any]]:
+    heard: list[list[Any]] = []
+    trouble: Exception = StoreUnavailable(f"cannot reach {slots.server.shown} (no node serves a slot)")
+    for place, outcome in said:
+        if isinstance(outcome, list):
+            heard.append(outcome)
+        else:
+            slots.doubt(place)
+            trouble = outcome
+    if not heard:
+        raise trouble
+    return heard
+
+
 def _refuse(slots: Slots, outcome: _Outcome) -> None:
     """No node told the map: nothing of what is asked was executed."""
+    shown = slots.server.shown
     match outcome:
+        case [told.ResponseError() as error] if "cluster support disabled" in str(error):
+            raise StoreUnsuitable(f"{shown} is no cluster: write {shown.replace('+cluster', '', 1)}.") from error
         case [Exception() as error]:
-            raise StoreUnavailable(f"cannot reach {slots.server.shown} ({error})") from error
+            raise StoreUnavailable(f"cannot reach {shown} ({error})") from error
         case Exception() as error:
             raise StoreUnavailable(str(error)) from error
-    raise StoreUnavailable(f"cannot reach {slots.server.shown} (no node serves a slot)")
+    raise StoreUnavailable(f"cannot reach {shown} (no node serves a slot)")

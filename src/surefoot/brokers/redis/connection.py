@@ -8,11 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from surefoot.brokers.bells import call_into
-from surefoot.brokers.redis.cluster import Nodes, Slots, ThreadNodes
+from surefoot.brokers.redis.cluster import Nodes, ThreadNodes
 from surefoot.brokers.redis.link import Greeting, Met, Packed
 from surefoot.brokers.redis.pool import Apart, Pool, Threads
 from surefoot.brokers.redis.sentinel import Way
 from surefoot.brokers.redis.server import Command, Server
+from surefoot.brokers.redis.slots import Slots
 
 __all__ = ["Apart", "Command", "Connections", "Server"]
 
@@ -57,6 +58,17 @@ class Connections:
         threads = self._urgent if urgent else self._threads
         return threads.send(commands) if isinstance(threads, ThreadNodes) else threads.exchange(Packed(commands))
 
+    async def each(self, *commands: Command) -> list[list[Any]]:
+        """Say the same to every server that jobs may be on: the replies of each."""
+        pool = self._pool()
+        return await pool.each(commands) if isinstance(pool, Nodes) else [await pool.exchange(Packed(commands))]
+
+    def each_sync(self, *commands: Command, urgent: bool = False) -> list[list[Any]]:
+        """The same from any thread, blocking it."""
+        self._same_process()
+        threads = self._urgent if urgent else self._threads
+        return threads.each(commands) if isinstance(threads, ThreadNodes) else [threads.exchange(Packed(commands))]
+
     async def apart(self, key: str | None = None) -> Apart:
         """A new connection of the running loop for its caller alone, who closes it. In a cluster: with a key's node."""
         pool = self._pool()
@@ -83,6 +95,11 @@ class Connections:
 
     def _open_threads(self, slots: Slots | None) -> Threads | ThreadNodes:
         return Threads(self._greeting, self._way) if slots is None else ThreadNodes(slots, self._greeting)
+
+    @property
+    def generation(self) -> int:
+        """Grows when other nodes of a cluster serve than before."""
+        return 0 if self._slots is None else self._slots.generation
 
     def renew(self) -> None:
         """The server may not be the right one any more: what is said from now on goes out on new connections."""

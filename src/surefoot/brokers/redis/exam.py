@@ -3,52 +3,23 @@
 Judges nothing. Writes one field and takes it away again, to see how long a write lasts.
 """
 
-import re
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from surefoot import clock
 from surefoot.brokers.broker import NoAnswer
+from surefoot.brokers.redis import rights
 from surefoot.brokers.redis.connection import Connections
 from surefoot.brokers.redis.names import key
 from surefoot.brokers.redis.read import store_ms
 from surefoot.brokers.redis.refusals import meaning, word_of
-from surefoot.brokers.redis.scripts import scripts
-from surefoot.brokers.redis.server import Command, Server
+from surefoot.brokers.redis.server import Server
 
 _ROUNDS: Final = 7
-_CALLED: Final = re.compile(r"redis\.p?call\('(\w+)'")
 _SETTINGS: Final = ("save", "appendfsync")
-_LOOKS: Final = (
-    "HEXISTS", "HGET", "HGETALL", "HLEN", "HMGET", "HSCAN", "HSTRLEN", "ZCARD", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANK",
-    "ZREVRANGE", "ZSCAN",
-)  # fmt: skip
-_WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"EXISTS": ("KEY",), "TIME": (), "PUBLISH": ("DONE", "x"), "LPOP": ("KEY",)}
-)
-"""The words behind a command, where they are not a key and three more; KEY and DONE stand for a key and a channel."""
-
-# Whether this user may say each line; asked, not said. Redis 6.2 cannot be asked.
-_MAY: Final = """
-if not redis.acl_check_cmd then
-  return false
-end
-local refused = {}
-for i, line in ipairs(ARGV) do
-  local words = {}
-  for word in string.gmatch(line, '%S+') do
-    words[#words + 1] = word
-  end
-  if not redis.acl_check_cmd(unpack(words)) then
-    refused[#refused + 1] = i
-  end
-end
-return refused
-"""
 
 
 class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,41 +136,26 @@ def _written(connections: Connections, probe: str) -> tuple[float | None, str | 
     return statistics.median(took), None
 
 
-def _needed(probe: str) -> dict[str, list[str]]:
-    """Lines of commands by purpose, as a user of each must be able to say them."""
-    called = {name for script in scripts().values() for name in _CALLED.findall(script.text)}
-    words = {"KEY": key(probe, "probe"), "DONE": key(probe, "done")}
-    shape = ("KEY", "1", "1", "1")
-
-    def lines(names: Sequence[str]) -> list[str]:
-        return [" ".join([name, *[words.get(word, word) for word in _WORDS.get(name, shape)]]) for name in names]
-
-    scan, listen, text = "SCAN 0", f"SUBSCRIBE {words['DONE']}", f"x 1 {words['KEY']}"
+def _needed() -> dict[str, tuple[str, ...]]:
+    """Commands by purpose."""
     return {
-        "to look": [*lines(_LOOKS), "TIME"],
-        "to change": [*lines(sorted(called - set(_LOOKS) - {"TIME"})), f"EVAL {text}", f"EVALSHA {text}"],
-        "to wait for results": [listen],
-        "for a worker": [f"BLPOP {words['KEY']} 1", "CLIENT ID", "CLIENT UNBLOCK 1"],
-        "to list the queues": [scan],
+        "to look": (*rights.LOOKS, "TIME"),
+        "to change": (*sorted(rights.all_called() - set(rights.LOOKS) - {"TIME"}), *rights.SAYS),
+        "to wait for results": ("SUBSCRIBE",),
+        "for a worker": ("BLPOP", "CLIENT ID", "CLIENT UNBLOCK"),
+        "to list the queues": ("SCAN",),
     }
 
 
 def _refused(connections: Connections, probe: str) -> Mapping[str, tuple[str, ...]] | None:
     """What this user may not say, by purpose; None if the server cannot tell."""
-    needed = _needed(probe)
-    lines = [line for some in needed.values() for line in some]
-    command: Command = ("EVAL", _MAY, 0, *lines)
-    [reply] = connections.send_sync(command)
-    if isinstance(reply, Exception):
-        return {"to change": ("EVAL",)} if word_of(reply) == "NOPERM" else None
-    if not isinstance(reply, list):
+    needed = _needed()
+    names = [name for some in needed.values() for name in some]
+    [reply] = connections.send_sync(rights.question(names, probe))
+    if isinstance(reply, Exception) and word_of(reply) == "NOPERM":
+        return {"to change": ("EVAL",)}
+    bad = rights.understood(names, reply)
+    if bad is None:
         return None
-    bad = {lines[place - 1] for place in reply}
-    found = {purpose: tuple(_name(line) for line in some if line in bad) for purpose, some in needed.items()}
-    return {purpose: names for purpose, names in found.items() if names}
-
-
-def _name(line: str) -> str:
-    """The command of a line, with its second word where that is a part of the name."""
-    first, _, rest = line.partition(" ")
-    return f"{first} {rest.partition(' ')[0]}" if first == "CLIENT" else first
+    found = {purpose: tuple(name for name in some if name in bad) for purpose, some in needed.items()}
+    return {purpose: some for purpose, some in found.items() if some}

@@ -1,6 +1,10 @@
-"""What a server says of itself, read at the first call: whether it can be used, and what it will keep."""
+"""What servers say of themselves, read at the first call and after a lost connection: whether they can be used, and
+what they will keep.
+"""
 
+import logging
 import re
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from surefoot.brokers.broker import Facts, NoAnswer
@@ -10,12 +14,45 @@ from surefoot.core.errors import StoreUnsuitable
 
 QUESTIONS: Final[tuple[Command, ...]] = (("INFO",), ("CONFIG", "GET", "save"))
 _OLDEST: Final = (6, 2)
+_DROPS: Final = "allkeys-"
+_KEEPS: Final = ("nothing", "snapshots", None, "log")
+"""From the least to the most."""
+
+log: Final = logging.getLogger("surefoot")
 
 
-def judge(server: Server, replies: list[Any]) -> Facts:
-    """What the server says; StoreUnsuitable if it is too old, or a replica, NoAnswer if it cannot say now.
+def judge_all(server: Server, answers: Sequence[list[Any]], before: Facts | None) -> Facts:
+    """The worst that any server of this store says; a change since `before` is logged, since another one may lead now.
 
-    One that may not say is believed.
+    Raises as `judge` does.
+    """
+    followed = bool(server.sentinels or server.nodes or before)  # its primary is found anew, or comes back
+    each = [judge(server, replies, followed=followed) for replies in answers]
+    policies = [facts.eviction for facts in each]
+    dropping = [policy for policy in policies if policy is not None and policy.startswith(_DROPS)]
+    found = Facts(
+        software=", ".join(dict.fromkeys(facts.software for facts in each)),
+        eviction=dropping[0] if dropping else None if None in policies else policies[0],
+        keeps=min([facts.keeps for facts in each], key=_KEEPS.index),
+    )
+    if before is not None and found != before:
+        log.warning("%s: it is not the server that it was before (%s)", server.shown, _changed(before, found))
+    return found
+
+
+def _changed(before: Facts, found: Facts) -> str:
+    pairs = (
+        ("", before.software, found.software),
+        ("maxmemory-policy ", before.eviction, found.eviction),
+        ("kept on disk: ", before.keeps, found.keeps),
+    )
+    return "; ".join(f"{name}{now or 'unknown'}, was {was or 'unknown'}" for name, was, now in pairs if was != now)
+
+
+def judge(server: Server, replies: list[Any], *, followed: bool = False) -> Facts:
+    """What one server says; StoreUnsuitable if it is too old, or a replica that is not `followed` to its primary.
+
+    NoAnswer if it cannot say now. One that may not say is believed.
     """
     info, save = replies
     if isinstance(info, Exception):
@@ -29,7 +66,7 @@ def judge(server: Server, replies: list[Any]) -> Facts:
         raise StoreUnsuitable(
             f"{server.shown} is Redis {version} and surefoot needs 6.2 or newer (or Valkey): use a newer server."
         )
-    if told.get("role") == "slave" and not (server.sentinels or server.nodes):  # found anew
+    if told.get("role") == "slave" and not followed:
         primary = f"{told.get('master_host', '?')}:{told.get('master_port', '?')}"
         raise StoreUnsuitable(
             f"{server.shown} is a replica, which takes no writes: give the URL of its primary ({primary})."

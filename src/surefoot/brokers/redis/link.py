@@ -306,8 +306,11 @@ def _made(server: Server, kinds: Any, retry: Any) -> Any:
     }
     if server.path is not None:
         return kinds.UnixDomainSocketConnection(path=server.path, **words)
-    kind = kinds.SSLConnection if server.tls else kinds.Connection
-    return kind(host=server.host, port=server.port, socket_keepalive=True, **words)
+    if server.tls:
+        return kinds.SSLConnection(
+            host=server.host, port=server.port, socket_keepalive=True, **words, **dict(server.tls_files)
+        )
+    return kinds.Connection(host=server.host, port=server.port, socket_keepalive=True, **words)
 
 
 _VERSION: Final = version("surefoot")

@@ -19,6 +19,11 @@ AT_REST: Final = 8
 """The most that are kept open unused."""
 
 
+def replaced(server: Server) -> StoreUnavailable:
+    """What a caller is told whose commands were made for the server that led before: they are not said to another."""
+    return StoreUnavailable(f"{server.shown} has another primary now.")
+
+
 class Pool:
     """The connections of one event loop. The one that was used last is used next; whoever finds none waits in line."""
 
@@ -33,12 +38,16 @@ class Pool:
 
     async def exchange(self, packed: Packed) -> list[Any]:
         """Say commands on a connection that nobody else uses."""
+        age = self._way.age
         if self._turns.locked():
             await self._wait_in_line()
         else:
             await self._turns.acquire()
         try:
             link = await self._take()
+            if age and link.age != age:
+                await self._put_back(link)
+                raise replaced(self._server)
             try:
                 replies = await link.exchange(packed, self._server.timeout)
             except BaseException as error:
@@ -46,13 +55,16 @@ class Pool:
                 if isinstance(error, NoAnswer):  # what ended this one has most likely ended all
                     await self._drop_idle()
                 raise
-            if self._closed or len(self._idle) >= AT_REST or link.age != self._way.age:
-                await link.drop()
-            else:
-                self._idle.append(link)
+            await self._put_back(link)
             return replies
         finally:
             self._turns.release()
+
+    async def _put_back(self, link: Link) -> None:
+        if self._closed or len(self._idle) >= AT_REST or link.age != self._way.age:
+            await link.drop()
+        else:
+            self._idle.append(link)
 
     async def _wait_in_line(self) -> None:
         try:
@@ -155,7 +167,11 @@ class Threads:
 
     def exchange(self, packed: Packed) -> list[Any]:
         """Say commands on a connection that nobody else uses."""
+        age = self._way.age
         link, closings = self._take()
+        if age and link.age != age:
+            self._put_back(link, closings)
+            raise replaced(self._way.server)
         try:
             replies = link.exchange(packed)
         except BaseException as error:
@@ -163,13 +179,16 @@ class Threads:
             if isinstance(error, NoAnswer):
                 self._close_idle()
             raise
+        self._put_back(link, closings)
+        return replies
+
+    def _put_back(self, link: ThreadLink, closings: int) -> None:
         with self._lock:
             keep = closings == self._closings and len(self._idle) < AT_REST and link.age == self._way.age
             if keep:
                 self._idle.append(link)
         if not keep:
             link.close()
-        return replies
 
     def _take(self) -> tuple[ThreadLink, int]:
         self._way.check_blocking()

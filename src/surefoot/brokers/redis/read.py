@@ -11,8 +11,9 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
-from surefoot.brokers.answers import BEHIND_MOST, CronState, MinuteRow, Presence, QueueStats, Record
+from surefoot.brokers.answers import BEHIND_MOST, EVENTS, CronState, MinuteRow, Presence, QueueStats, Record
 from surefoot.brokers.broker import Get, Queues, Stats
+from surefoot.brokers.redis import history
 from surefoot.brokers.redis.names import key
 from surefoot.brokers.redis.server import Command
 from surefoot.brokers.redis.spoiled import body_of, counts_of, moment, named, number
@@ -27,8 +28,6 @@ _AT_ONCE: Final = 500
 _LOOKS: Final = 5
 _NEXT_ONES: Final = 20
 _NEXT_BYTES: Final = 65_536
-_MINUTES_KEPT: Final = 1_440
-_EVENTS: Final = MinuteRow.__struct_fields__[1:]
 _TOTALS: Final = ("pruned", "forgotten")
 _SCAN_COUNT: Final = 1_000
 
@@ -262,14 +261,14 @@ def stats(verb: Stats, now: int | None) -> Steps[QueueStats]:
     values, presences, next_ones, *time = yield from ask(queue, asked)
     now_ms = store_ms(time[0]) if now is None else now
     words: dict[str, bytes | None] = dict(zip((*meta, *ticks, *pauses), values, strict=True))
-    first, slots = _slots(verb.minutes, now_ms)
-    minutes: Command = ("HMGET", key(queue, "stats"), "all", *slots)
+    minutes, hours = history.minutes(verb.minutes, now_ms), history.hours(verb.hours, now_ms)
+    rows: Command = ("HMGET", key(queue, "stats"), history.ALL_TIME, *minutes.fields, *hours.fields)
     if verb.jobs:
-        jobs, (all_time, *rows) = yield from _jobs(queue, now_ms, next_ones, minutes)
+        jobs, (all_time, *told) = yield from _jobs(queue, now_ms, next_ones, rows)
     else:
-        jobs, [(all_time, *rows)] = _NO_JOBS, (yield from ask(queue, [minutes]))
-    ever = (None if all_time is None else _row(all_time)) or MinuteRow(-1)
-    totals = {event: getattr(ever, event) for event in _EVENTS}
+        jobs, [(all_time, *told)] = _NO_JOBS, (yield from ask(queue, [rows]))
+    ever = (None if all_time is None else history.row_of(all_time)) or MinuteRow(-1)
+    totals = {event: getattr(ever, event) for event in EVENTS}
     totals |= {event: number(count) or 0 for event in _TOTALS if (count := words[f"total:{event}"]) is not None}
     paused_ms, reason = _said(words["paused"])
     return QueueStats(
@@ -279,7 +278,8 @@ def stats(verb: Stats, now: int | None) -> Steps[QueueStats]:
         max_length=number(words["max_length"]),
         epoch=_text(words["epoch"] or b""),
         workers=_workers(presences),
-        minutes=_minutes(rows, first),
+        minutes=minutes.rows(told[: len(minutes.fields)]),
+        hours=hours.rows(told[len(minutes.fields) :]),
         totals=totals,
         crons={
             name: CronState(moment(words[f"tick:{name}"]), *_said(words[f"cron_paused:{name}"])) for name in verb.crons
@@ -307,28 +307,6 @@ def _jobs(queue: str, now_ms: int, next_ones: list[bytes], also: Command) -> Ste
         enqueued = [body_of(body, now_ms)[0] for body in found if body is not None]
         jobs["oldest_ms"] = max(0, now_ms - min(enqueued)) if enqueued else None
     return jobs, told
-
-
-def _slots(minutes: int, now_ms: int) -> tuple[int, list[int]]:
-    """The first of the last minutes, and where all are. One ahead too: the store's clock may have been set back."""
-    this = now_ms // 60_000
-    first = this - min(minutes, _MINUTES_KEPT) + 1
-    return first, list(dict.fromkeys(minute % _MINUTES_KEPT for minute in range(first, this + 2)))
-
-
-def _minutes(rows: list[bytes | None], first: int) -> tuple[MinuteRow, ...]:
-    """Minutes in which something happened, oldest first. A slot may still hold a minute of a former day."""
-    known = [row for raw in rows if raw is not None and (row := _row(raw)) is not None]
-    return tuple(sorted((row for row in known if row.minute >= first), key=lambda row: row.minute))
-
-
-def _row(raw: bytes) -> MinuteRow | None:
-    """One row of numbers; None for what somebody else wrote in its place: the next event begins it anew."""
-    minute, *events = raw.split(b" ")[: len(_EVENTS) + 1]
-    numbers = [found for word in (b"0" if minute == b"-" else minute, *events) if (found := number(word)) is not None]
-    if len(numbers) <= len(_EVENTS):
-        return None
-    return MinuteRow(-1 if minute == b"-" else numbers[0], *numbers[1:])
 
 
 def _workers(flat: list[bytes]) -> tuple[Presence, ...]:

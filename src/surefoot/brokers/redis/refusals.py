@@ -34,6 +34,11 @@ def word_of(met: Exception) -> str:
     return inside[1] if inside else _WORDS.get(type(met)) or str(met).partition(" ")[0]
 
 
+def _clustered(address: str) -> str:
+    """The URL of a cluster in place of that of a node."""
+    return address.replace("://", "+cluster://", 1)
+
+
 def meaning(address: str, queue: str, met: Exception) -> Exception:
     """What one verb is told for what it met. NoAnswer and StoreUnavailable concern the whole call: it is said again."""
     if isinstance(met, SurefootError):
@@ -50,6 +55,10 @@ def meaning(address: str, queue: str, met: Exception) -> Exception:
             return StoreUnsuitable(
                 f"queue '{queue}' is written in layout {other} and this release reads layout {LAYOUT}: "
                 "use the release that wrote it."
+            )
+        case "MOVED" | "ASK" if "+cluster:" not in address:
+            return StoreUnsuitable(
+                f"{address} is one node of a cluster, and queue '{queue}' is on another: write {_clustered(address)}."
             )
         case "CALLER":
             return Refused("CALLER")

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 import msgspec
 from redis import exceptions as told
 
+from surefoot.brokers.redis import tls
 from surefoot.core.errors import StoreUnavailable, SurefootError
 
 Command: TypeAlias = tuple[str | bytes | int | float, ...]
@@ -27,6 +28,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
     `shown` is its URL without password, for sentences. `sentinels`: they are asked where it is, and know it under the
     name `primary`; the one that they named is `named`, and must lead. `nodes`: it is a cluster, and some of them.
+    `tls_files`: our files for TLS, by the names that the URL has for them.
     """
 
     shown: str
@@ -37,6 +39,7 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     username: str | None = None
     password: str | None = None
     tls: bool = False
+    tls_files: tuple[tuple[str, str], ...] = ()
     timeout: float = 5.0
     sentinels: tuple["Server", ...] = ()
     primary: str = ""
@@ -49,7 +52,10 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
 
 def unreachable(server: Server, error: BaseException) -> StoreUnavailable:
     """What a caller is told whose commands found no connection. The client adds what became of them."""
-    return StoreUnavailable(f"cannot reach {server.shown} ({reason(server, error)})")
+    why = reason(server, error)
+    if server.tls and any(isinstance(cause, ssl.SSLEOFError | ConnectionResetError) for cause in _causes(error)):
+        why += tls.perhaps_refused(server.tls_files)
+    return StoreUnavailable(f"cannot reach {server.shown} ({why})")
 
 
 def reason(server: Server, error: BaseException) -> str:
@@ -82,7 +88,7 @@ def _words(server: Server, error: BaseException) -> str | None:
         case told.TimeoutError() | TimeoutError():
             return f"no answer within {server.timeout:.2g} s"
         case OSError():
-            return _system_words(error)
+            return _system_words(server, error)
         case told.ConnectionError() if "max number of clients" in str(error):  # both servers have no word of its own
             return "too many clients"
         case told.ConnectionError() if "closed by server" in str(error):
@@ -90,14 +96,12 @@ def _words(server: Server, error: BaseException) -> str | None:
     return None
 
 
-def _system_words(error: OSError) -> str | None:
+def _system_words(server: Server, error: OSError) -> str | None:
     match error:
-        case ssl.SSLCertVerificationError():
-            return f"its TLS certificate is not accepted: {error.verify_message}"
-        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
-            return "the server does not speak TLS on this port"
         case ssl.SSLError():
-            return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+            return tls.trouble(server.host, server.tls_files, error)
+        case FileNotFoundError() | PermissionError() if server.tls:
+            return "a file of ssl_ca_certs=, ssl_certfile= or ssl_keyfile= is gone, or may not be read"
         case socket.gaierror():
             return "its name cannot be resolved"
     found = _ERRNO.search(str(error))

@@ -18,7 +18,7 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "meta": "hash", "jobs": "hash", "traits": "hash", "counts": "hash", "errors": "hash", "notes": "hash",
         "pending": "zset", "scheduled": "zset", "leases": "zset", "held": "hash", "parked": "hash", "parking": "zset",
         "dead": "zset", "kept": "zset", "results": "hash", "unique": "hash", "unique_until": "zset", "cancels": "hash",
-        "wake": "list", "workers": "hash", "stats": "hash",
+        "wake": "list", "workers": "hash", "stats": "hash", "audit": "list",
     }
 )  # fmt: skip
 """The type of each key of a queue."""

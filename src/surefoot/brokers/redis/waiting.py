@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
 
-from redis.exceptions import AskError, NoPermissionError
+from redis.exceptions import AskError, MovedError, NoPermissionError
 
 from surefoot import clock
 from surefoot.brokers.bells import Bells
@@ -26,6 +26,8 @@ _SOON_S: Final = 0.05
 _LATE_S: Final = 1.0
 """How long the end of a read is waited for; a quiet server ends it 40 to 100 ms late."""
 _ASK_AGAIN_S: Final = 0.01
+_MOVING_S: Final = 0.2
+"""Between two looks for a token while its queue moves to another node of a cluster."""
 
 
 class Waiting:
@@ -193,11 +195,24 @@ class _Read:
             [found] = await apart.send(command, seconds=seconds + spare)
         finally:
             self._blocked_until = None
-        if isinstance(found, AskError):  # a node that serves this queue no more: the next read asks who does
-            self._connections.renew()
-            return False
+        if isinstance(found, AskError):
+            return await self._elsewhere(moved=isinstance(found, MovedError))
         self._checked([found])
         return found is not None
+
+    async def _elsewhere(self, *, moved: bool) -> bool:
+        """The queue has moved to another node: the token is looked for there, and the next read waits there.
+
+        As long as the move lasts no node lets a read block: then there is a look now and again.
+        """
+        [token] = self._checked(await self._connections.send(("LPOP", key(self._queue, "wake"))))
+        if token is not None:
+            return True
+        if moved:
+            await self._drop()
+        else:
+            await clock.sleep(min(_MOVING_S, max(0.0, self._left())))
+        return False
 
     def _checked(self, replies: list[Any]) -> list[Any]:
         for reply in replies:

@@ -39,7 +39,6 @@ Word: TypeAlias = str | bytes | int
 Words: TypeAlias = Sequence[Word]
 
 _CREATED: Final = PutAnswer("created")
-_NO_EFFECTS: Final = 0
 
 
 def write(
@@ -58,11 +57,11 @@ def write(
     words = [*script.words({**who, **arguments}), *rest]
     (reply,) = yield [(*script.head(queue), *words)]
     if isinstance(reply, NoScriptError):
-        script.known = False
+        script.known.discard(queue)
         (reply,) = yield [(*script.head(queue), *words)]
     if isinstance(reply, Exception):
         raise (yield from named(queue, reply))
-    script.known = True
+    script.known.add(queue)
     return understood(reply)
 
 
@@ -185,36 +184,54 @@ def _claimed(token: str, reply: list[Any]) -> Claimed:
 
 def settle(script: Script, call: Call, verb: Settle) -> Steps[list[Any]]:
     """The verb settle."""
-    words = [word for transition in verb.transitions for word in _transition(transition)]
-    return write(script, call, verb.queue, {"many": len(verb.transitions)}, words, _lines)
+    return write(script, call, verb.queue, {"times": verb.times}, _grouped(verb.transitions), _lines)
 
 
-def _transition(transition: Transition) -> Words:
-    to, when, said = _target(transition)
-    words: Words = (
-        transition.id, transition.token, to, when, _kept(transition.keep_ms), transition.bump or "",
-        transition.error or b"", said,
-    )  # fmt: skip
-    effects = transition.effects
-    if not effects:
-        return *words, _NO_EFFECTS
-    return *words, len(effects), *[word for job in effects for word in _job(job)]
+def _grouped(transitions: Sequence[Transition]) -> list[Word]:
+    """Neighbours that take the same step, as most of a batch do, say it once."""
+    words: list[Word] = []
+    first: Transition | None = None
+    many = counted = 0
+    for one in transitions:
+        if first is None or not _same_step(first, one):
+            first, many = one, 0
+            to, when = _target(one)
+            words += (
+                one.token, to, when, _kept(one.keep_ms), one.bump or "", one.error or b"", 0, len(one.effects),
+            )  # fmt: skip
+            counted = len(words) - 2
+        to_ = one.to
+        words += (one.id, (to_.result or b"") if type(to_) is Finish else b"")
+        many += 1
+        words[counted] = many
+        for job in one.effects:
+            words += _job(job)
+    return words
 
 
-def _target(transition: Transition) -> tuple[str, Word, bytes]:
-    """Where a job goes, when or why, and its result or the reason of its end."""
+def _same_step(one: Transition, other: Transition) -> bool:
+    """Whether two jobs differ in their ids and results alone."""
+    if one.token != other.token or one.keep_ms != other.keep_ms or one.bump != other.bump or one.error != other.error:
+        return False
+    to, too = one.to, other.to
+    same = to.state == too.state if type(to) is Finish and type(too) is Finish else to == too
+    return same and not one.effects and not other.effects
+
+
+def _target(transition: Transition) -> tuple[str, Word]:
+    """Where a job goes, and when or why."""
     to = transition.to
     match to:
-        case Finish(state, result):
-            return state, "", result or b""
+        case Finish(state):
+            return state, ""
         case Bury(reason):
-            return "dead", reason, b""
+            return "dead", reason
         case Delay(ms, why):
-            return "retry" if why == "retry" else "scheduled", max(0, ms), b""
+            return "retry" if why == "retry" else "scheduled", max(0, ms)
         case Return():
-            return "pending", "", b""
+            return "pending", ""
         case Park(reason):
-            return "parked", reason, b""
+            return "parked", reason
         case _ as never:
             assert_never(never)
 
@@ -238,12 +255,14 @@ def _hold(line: bytes) -> Hold:
 
 def cancel(script: Script, call: Call, verb: Cancel) -> Steps[list[Any]]:
     """The verb cancel."""
-    return write(script, call, verb.queue, {"keep_ms": _kept(verb.keep_ms), "reason": verb.reason}, verb.ids, _lines)
+    named: dict[str, Word] = {"keep_ms": _kept(verb.keep_ms), "reason": verb.reason, "who": verb.who}
+    return write(script, call, verb.queue, named, verb.ids, _lines)
 
 
 def requeue(script: Script, call: Call, verb: Requeue) -> Steps[list[Requeued]]:
     """The verb requeue."""
-    return write(script, call, verb.queue, {}, verb.ids, lambda reply: [_requeued(line) for line in _lines(reply)])
+    named: dict[str, Word] = {"who": verb.who, "every_us": verb.every_us, "first_ms": verb.first_ms}
+    return write(script, call, verb.queue, named, verb.ids, lambda reply: [_requeued(line) for line in _lines(reply)])
 
 
 def _requeued(line: str) -> Requeued:
@@ -258,12 +277,13 @@ def move(script: Script, call: Call, verb: Move) -> Steps[list[bool]]:
 
 def amend(script: Script, call: Call, verb: Amend) -> Steps[Any]:
     """The verb amend."""
-    return write(script, call, verb.queue, {"id": verb.id, "envelope": verb.envelope}, (), bytes.decode)
+    named: dict[str, Word] = {"id": verb.id, "envelope": verb.envelope, "who": verb.who}
+    return write(script, call, verb.queue, named, (), bytes.decode)
 
 
 def delete(script: Script, call: Call, verb: Delete) -> Steps[list[bool]]:
     """The verb delete."""
-    return write(script, call, verb.queue, {}, verb.ids, _flags)
+    return write(script, call, verb.queue, {"who": verb.who}, verb.ids, _flags)
 
 
 def _lines(reply: bytes) -> list[str]:
@@ -282,7 +302,9 @@ def configure(script: Script, call: Call, verb: Configure) -> Steps[Config]:
     paused = "" if verb.paused is UNSET else _pause(verb.paused)
     limit: Word = "" if verb.max_length is UNSET else "-" if verb.max_length is None else verb.max_length
     cron, word = ("", "") if verb.cron is UNSET else (verb.cron[0], _pause(verb.cron[1]))
-    named: dict[str, Word] = {"paused": paused, "max_length": limit, "cron": cron, "cron_word": word}
+    named: dict[str, Word] = {
+        "paused": paused, "max_length": limit, "cron": cron, "cron_word": word, "who": verb.who,
+    }  # fmt: skip
     return write(script, call, verb.queue, named, (), _config)
 
 
@@ -290,14 +312,12 @@ def _pause(reason: str | None) -> str:
     return "-" if reason is None else f"+{reason}"
 
 
-def _config(reply: list[bytes | None]) -> Config:
-    paused, limit = reply
-    since, _, reason = (paused or b"").partition(b" ")
-    return Config(
-        None if paused is None else reason.decode("utf-8", "replace"),
-        None if paused is None else moment(since) or 0,
-        number(limit),
-    )
+def _config(reply: bytes) -> Config:
+    limit, _, paused = reply.partition(b"\n")
+    since, _, reason = paused.partition(b" ")
+    if not paused:
+        return Config(None, None, number(limit))
+    return Config(reason.decode("utf-8", "replace"), moment(since) or 0, number(limit))
 
 
 def beat(script: Script, call: Call, verb: Beat) -> Steps[str]:

@@ -43,7 +43,7 @@ class SqliteBroker:
         self._timeout = timeout
         self._patience = timeout + busy_timeout
         self._understands = understands
-        self._synchronous: Synchronous = synchronous
+        self.synchronous: Final[Synchronous] = synchronous
         self._busy_timeout = busy_timeout
         self._wall_ms = wall_ms
         self._spoilt = False
@@ -126,7 +126,7 @@ class SqliteBroker:
 
     def _store(self, *, reads_only: bool = False) -> Store:
         return Store(
-            self.path, synchronous=self._synchronous, busy_timeout=self._busy_timeout, wall_ms=self._wall_ms,
+            self.path, synchronous=self.synchronous, busy_timeout=self._busy_timeout, wall_ms=self._wall_ms,
             reads_only=reads_only,
         )  # fmt: skip
 

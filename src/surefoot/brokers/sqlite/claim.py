@@ -90,7 +90,7 @@ def claim(tx: Tx, verb: Claim) -> Claimed:
 def _claimed(tx: Tx, house: House, verb: Claim, jobs: list[Leased], orphans: Sequence[str], recovered: int) -> Claimed:
     """The answer, with what is around: who leaves pending jobs behind wakes the others.
 
-    A lease that ended but lies beyond trust is no timer: it would spin.
+    A lease that ended and was not recovered is no timer: it would spin.
     """
     parking, pending, due, lease = tx.row(_AROUND, queue=verb.queue, now=tx.now_ms)
     wait_ms = verb.floor_ms
@@ -115,11 +115,11 @@ def _again(tx: Tx, verb: Claim, stored: Brought) -> Claimed:
 
 
 def _recover(tx: Tx, verb: Claim) -> list[Row]:
-    """Jobs whose lease has ended, charged with a crash; a lease beyond the worker's trust is left alone."""
-    queue, until = verb.queue, min(tx.now_ms, verb.trust_ms)
-    if until <= 0 or verb.want <= 0:
+    """Jobs whose lease has ended, charged with a crash; none if it is later than the worker believes."""
+    queue = verb.queue
+    if tx.now_ms > verb.trust_ms or verb.want <= 0:
         return []
-    ended = tx.rows(_ENDED, queue=queue, until=until, most=verb.want)
+    ended = tx.rows(_ENDED, queue=queue, until=tx.now_ms, most=verb.want)
     tx.count(queue, "recovered", len(ended))
     for seq, rank, level, since, caller, runs, errors in ended:
         line = encode_error(

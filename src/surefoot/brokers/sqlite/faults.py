@@ -1,6 +1,7 @@
 """What an error of SQLite or of the file system means to a caller, in a sentence with the way out."""
 
 import errno
+import os
 import sqlite3
 from typing import Final
 
@@ -8,6 +9,9 @@ from surefoot.brokers.broker import NoAnswer, NoRoom
 from surefoot.core.errors import StoreError, StoreUnavailable, StoreUnsuitable
 
 _PRIMARY: Final = 0xFF
+_LITTLE: Final = 1 << 20
+"""Bytes: where less is free, a write that failed for no better reason failed for that."""
+_MAKE_ROOM: Final = "Make room on it; workers go on by themselves, and keep what they finish until then."
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _WHOLE: Final = frozenset(
     {
@@ -85,10 +89,31 @@ def told(error: BaseException, path: str) -> Exception:
             return StoreUnavailable(
                 f"cannot open {path}: its directory must exist and be writable; nothing was stored."
             )
-        case sqlite3.SQLITE_IOERR | sqlite3.SQLITE_NOMEM:
+        case sqlite3.SQLITE_IOERR:
+            return StoreUnavailable(_failed(error, path))
+        case sqlite3.SQLITE_NOMEM:
             return StoreUnavailable(f"cannot write {path} ({error}); nothing was stored.")
     return StoreError(f"the store refused it ({type(error).__name__}: {error}); nothing was stored.")
 
 
 def _full(path: str) -> str:
-    return f"the disk under {path} is full; nothing was stored."
+    return f"the disk under {path} is full; nothing was stored. {_MAKE_ROOM}"
+
+
+def unwritten(error: BaseException, path: str) -> str:
+    """The cause of a failed write. SQLite has one error for a disk that fails and, sometimes, for one that is full."""
+    cause = "its disk is full" if _is_full(path) else "its disk fails, is gone, or this user's share of it is used up"
+    return f"cannot write {path} ({error}): {cause}"
+
+
+def _is_full(path: str) -> bool:
+    try:
+        disk = os.statvfs(os.path.dirname(path) or ".")
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _LITTLE
+
+
+def _failed(error: BaseException, path: str) -> str:
+    way_out = _MAKE_ROOM if _is_full(path) else "See `df`, `quota`, `ulimit -f` and the system's log."
+    return f"{unwritten(error, path)}; nothing was stored. {way_out}"

@@ -2,11 +2,14 @@
 
 from typing import Final
 
+import msgspec
 from msgspec import UNSET
 
 from surefoot.brokers.answers import Config
 from surefoot.brokers.broker import Beat, Configure, Prune
-from surefoot.brokers.sqlite.pieces import bury, drop_periods, forget, forget_over
+from surefoot.brokers.sqlite.audit import note
+from surefoot.brokers.sqlite.history import drop_old
+from surefoot.brokers.sqlite.pieces import bury, drop_periods, forget, forget_over, recall, remember
 from surefoot.brokers.sqlite.spoiled import text
 from surefoot.brokers.sqlite.statements import script
 from surefoot.brokers.sqlite.tx import House, Tx
@@ -18,13 +21,13 @@ _COUNT_DEAD: Final = _PRUNE["count_dead"]
 _OLDEST_DEAD: Final = _PRUNE["oldest_dead"]
 _AGED_DEAD: Final = _PRUNE["aged_dead"]
 _DROP_WORKERS: Final = _PRUNE["drop_workers"]
-_DROP_MINUTES: Final = _PRUNE["drop_minutes"]
 _MEND: Final = _PRUNE["mend"]
 _UNKNOWN: Final = _PRUNE["unknown"]
 
 _UNSEEN_MS: Final = 600_000
-_DAY_MINUTES: Final = 1_440
 _DIGITS: Final = 15
+
+_config: Final = msgspec.json.Decoder(Config).decode
 
 
 def pause_of(house: House) -> tuple[int | None, str | None]:
@@ -42,28 +45,41 @@ def said(word: object) -> tuple[int | None, str | None]:
 
 
 def configure(tx: Tx, verb: Configure) -> Config:
-    """The verb configure. A queue that is paused again keeps its first moment."""
-    queue = verb.queue
+    """The verb configure. A queue that is paused again keeps its first moment; what was set already is no change."""
+    queue, who = verb.queue, verb.who
+    stored = recall(tx, queue, "configure", _config)
+    if stored is not None:
+        return stored
     house = tx.found(queue)
     if verb.paused is not UNSET:
-        if verb.paused is not None:
-            since, _ = pause_of(house)
-            house.paused = f"{tx.now_ms if since is None else since} {verb.paused}"
-        else:
-            house.paused = None
+        before, house.paused = house.paused, _held(tx, queue, "paused", house.paused, verb.paused)
+        if verb.paused is None:
             tx.wake(queue)
-        tx.set_word(queue, "paused", house.paused)
+        if house.paused != before:
+            note(tx, queue, who, "resume" if verb.paused is None else "pause", [""], verb.paused or "")
     if verb.max_length is not UNSET:
+        if verb.max_length != house.max_length:
+            note(tx, queue, who, "limit", ["none" if verb.max_length is None else str(verb.max_length)])
         house.max_length = verb.max_length
         tx.set_word(queue, "max_length", verb.max_length)
     if verb.cron is not UNSET:
         name, reason = verb.cron
         word = f"cron_paused:{name}"
-        since, _ = said(tx.value(_VALUE, queue=queue, name=word))
-        at = tx.now_ms if since is None else since
-        tx.set_word(queue, word, None if reason is None else f"{at} {reason}")
+        was = text(tx.value(_VALUE, queue=queue, name=word))
+        if _held(tx, queue, word, was, reason) != was:
+            note(tx, queue, who, "resume_cron" if reason is None else "pause_cron", [name], reason or "")
     paused_ms, paused = pause_of(house)
-    return Config(paused, paused_ms, house.max_length)
+    config = Config(paused, paused_ms, house.max_length)
+    remember(tx, queue, "configure", config)
+    return config
+
+
+def _held(tx: Tx, queue: str, name: str, before: object, reason: str | None) -> str | None:
+    """Set the word of a pause, or take it away; answers what stands there now."""
+    since, _ = said(before)
+    word = None if reason is None else f"{tx.now_ms if since is None else since} {reason}"
+    tx.set_word(queue, name, word)
+    return word
 
 
 def beat(tx: Tx, verb: Beat) -> str:
@@ -101,7 +117,7 @@ def prune(tx: Tx, verb: Prune) -> int:
     for seq, _, errors in unknown:
         bury(tx, queue, seq, "unknown", errors)
     tx.ended(queue, [id for _, id, _ in unknown])
-    tx.do(_DROP_MINUTES, queue=queue, before=now_ms // 60_000 - _DAY_MINUTES)
+    drop_old(tx, queue)
     house.pruned = now_ms
     tx.set_word(queue, "pruned", now_ms)
     return gone + len(unknown)

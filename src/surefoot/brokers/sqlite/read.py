@@ -4,13 +4,14 @@ from typing import Any, Final
 
 import msgspec
 
-from surefoot.brokers.answers import BEHIND_MOST, CronState, MinuteRow, Page, Presence, QueueStats, Record
+from surefoot.brokers.answers import BEHIND_MOST, EVENTS, CronState, Page, Presence, QueueStats, Record
 from surefoot.brokers.broker import Find, Get, Queues, Stats
+from surefoot.brokers.sqlite import history
 from surefoot.brokers.sqlite.house import pause_of, said
 from surefoot.brokers.sqlite.pieces import NEVER, json_text, traits_of
 from surefoot.brokers.sqlite.spoiled import count, moment, priority, raw, text
 from surefoot.brokers.sqlite.statements import script
-from surefoot.brokers.sqlite.tx import ALL_TIME, EVENTS, Tx
+from surefoot.brokers.sqlite.tx import Tx
 from surefoot.core.errors import UsageError
 from surefoot.core.job import NO_COUNTS, Counts
 
@@ -22,7 +23,6 @@ _STATS: Final = script("stats")
 _COUNTS: Final = _STATS["counts"]
 _OLDEST: Final = _STATS["oldest"]
 _WORKERS: Final = _STATS["workers"]
-_MINUTES: Final = _STATS["minutes"]
 _WORDS: Final = _STATS["words"]
 _QUEUES: Final = _STATS["queues"]
 
@@ -148,10 +148,7 @@ def stats(tx: Tx, verb: Stats) -> QueueStats:
         scheduled, pending, parked, processing, dead, ended_leases = tx.row(_COUNTS, queue=queue, now=now_ms)
         oldest = moment(tx.value(_OLDEST, queue=queue, most=_NEXT_ONES))
     paused_ms, reason = pause_of(house)
-    first = now_ms // 60_000 - verb.minutes + 1
-    rows = tx.rows(_MINUTES, queue=queue, first=first)
-    minutes = [MinuteRow(minute, *[count(many) for many in events]) for minute, *events in rows]
-    ever = minutes.pop(0) if minutes and minutes[0].minute == ALL_TIME else MinuteRow(ALL_TIME)
+    ever = history.ever(tx, queue)
     totals: dict[str, int] = {event: getattr(ever, event) for event in EVENTS}
     totals.update({name.partition(":")[2]: count(many) for name, many in _words(tx, queue, "total:").items()})
     ticks, pauses = _words(tx, queue, "tick:"), _words(tx, queue, "cron_paused:")
@@ -178,7 +175,8 @@ def stats(tx: Tx, verb: Stats) -> QueueStats:
                 for caller, seen, presence in tx.rows(_WORKERS, queue=queue)
             ]
         ),
-        minutes=tuple(minutes),
+        minutes=history.minutes(tx, queue, verb.minutes),
+        hours=history.hours(tx, queue, verb.hours),
         totals=totals,
         crons=crons,
     )

@@ -12,6 +12,11 @@ from surefoot.core.names import LAYOUT
 
 APPLICATION: Final = 0x53524654
 """`SRFT` in the header of the file: what `file` and other programs know it by."""
+TABLES: Final = 1
+"""The number of the set of tables, kept as `user_version`: a release that knows more adds them at its first opening.
+
+Tables are only ever added, and an older release leaves alone what it does not know: it may use the file all along.
+"""
 _STATEMENTS: Final = 256
 _WAL_KEPT_BYTES: Final = 64 << 20
 
@@ -72,7 +77,7 @@ def open_file(path: str, lock: LockFile, *, synchronous: Synchronous) -> sqlite3
 
 
 def _stands(connection: sqlite3.Connection, path: str) -> bool:
-    """Whether this is a store of ours; StoreUnsuitable if it is a file of somebody else's, or in another layout."""
+    """Whether it is a store of ours with all tables; StoreUnsuitable if it is somebody else's, or in another layout."""
     (mark,) = connection.execute("PRAGMA application_id").fetchone()
     if mark != APPLICATION:
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
@@ -85,11 +90,12 @@ def _stands(connection: sqlite3.Connection, path: str) -> bool:
             f"{path} is in layout {found and found[0]} and this release reads layout {LAYOUT}: use the release that "
             "wrote it."
         )
-    return True
+    (tables,) = connection.execute("PRAGMA user_version").fetchone()
+    return bool(tables >= TABLES)
 
 
 def _make(connection: sqlite3.Connection) -> None:
-    """The tables, the layout and our mark, in one transaction."""
+    """The tables that are missing, the layout and our mark, in one transaction."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement in script("schema").values():
@@ -97,6 +103,7 @@ def _make(connection: sqlite3.Connection) -> None:
         set_word = script("shared")["set_word"]
         connection.execute(set_word.text, set_word.bind({"queue": "", "name": "layout", "value": LAYOUT}))
         connection.execute(f"PRAGMA application_id = {APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {TABLES}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

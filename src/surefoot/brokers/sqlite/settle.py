@@ -69,6 +69,7 @@ def settle(tx: Tx, verb: Settle) -> list[Verdict]:
         del held[transition.id]
         verdicts.append(batch.take(transition, row))
     batch.write()
+    tx.timed(queue, verb.times)
     remember(tx, queue, "settle", verdicts)
     return verdicts
 

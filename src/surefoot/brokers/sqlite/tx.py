@@ -10,6 +10,7 @@ from typing import Any, Final
 from surefoot.brokers.broker import Call
 from surefoot.brokers.sqlite.spoiled import moment
 from surefoot.brokers.sqlite.statements import Statement, script
+from surefoot.core import sketch
 from surefoot.core.errors import StoreUnsuitable
 from surefoot.core.names import LAYOUT
 
@@ -18,11 +19,6 @@ _HOUSE: Final = _SHARED["house"]
 _SET_WORD: Final = _SHARED["set_word"]
 _DROP_WORD: Final = _SHARED["drop_word"]
 _ADVANCE: Final = _SHARED["advance"]
-_COUNT_MINUTE: Final = _SHARED["count_minute"]
-
-EVENTS: Final = ("enqueued", "completed", "failed", "retried", "dead", "cancelled", "expired", "recovered")
-ALL_TIME: Final = -1
-"""In place of a minute: the row that counts since the beginning."""
 
 
 class House:
@@ -46,13 +42,14 @@ class News:
     `met`: queues whose words were read, with their counters of wake-ups at that time.
     """
 
-    __slots__ = ("counts", "ended", "met", "woken")
+    __slots__ = ("counts", "ended", "met", "times", "woken")
 
     def __init__(self) -> None:
         self.met: dict[str, int] = {}
         self.woken: set[str] = set()
         self.ended: list[tuple[str, Sequence[str]]] = []
         self.counts: dict[tuple[str, int], dict[str, int]] = {}
+        self.times: dict[tuple[str, int], sketch.Times] = {}
 
     def take_in(self, other: "News") -> None:
         """Add what another one says."""
@@ -63,6 +60,8 @@ class News:
             mine = self.counts.setdefault(where, {})
             for event, count in events.items():
                 mine[event] = mine.get(event, 0) + count
+        for where, times in other.times.items():
+            sketch.merge(self.times.setdefault(where, {}), times)
 
 
 class Tx:
@@ -170,16 +169,9 @@ class Tx:
             events = self.news.counts.setdefault((queue, self.now_ms // 60_000), {})
             events[event] = events.get(event, 0) + many
 
-
-def write_counts(tx: Tx, news: News) -> None:
-    """The numbers of a whole transaction: one row a queue and minute, and one for all time."""
-    totals: dict[str, dict[str, int]] = {}
-    rows = []
-    for (queue, minute), events in news.counts.items():
-        rows.append((queue, minute, *[events.get(event, 0) for event in EVENTS]))
-        total = totals.setdefault(queue, {})
-        for event, count in events.items():
-            total[event] = total.get(event, 0) + count
-    for queue, total in totals.items():
-        rows.append((queue, ALL_TIME, *[total.get(event, 0) for event in EVENTS]))
-    tx.many(_COUNT_MINUTE, rows)
+    def timed(self, queue: str, times: bytes) -> None:
+        """Add to how long jobs waited and ran in this minute. It counts as a minute in which something happened."""
+        if more := sketch.decode(times):
+            where = (queue, self.now_ms // 60_000)
+            self.news.counts.setdefault(where, {})
+            sketch.merge(self.news.times.setdefault(where, {}), more)

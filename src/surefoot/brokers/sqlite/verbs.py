@@ -10,6 +10,7 @@ from surefoot.brokers.broker import (
     Beat,
     Call,
     Cancel,
+    Changes,
     Claim,
     Configure,
     Delete,
@@ -29,6 +30,7 @@ from surefoot.brokers.broker import (
     Tick,
     Verb,
 )
+from surefoot.brokers.sqlite.audit import changes
 from surefoot.brokers.sqlite.claim import claim
 from surefoot.brokers.sqlite.house import beat, configure, prune
 from surefoot.brokers.sqlite.orphans import orphans, repair
@@ -58,6 +60,7 @@ VERBS: Final[Mapping[type[Any], Callable[[Tx, Any], Any]]] = MappingProxyType(
         Get: get,
         Find: find,
         Stats: stats,
+        Changes: changes,
         Orphans: orphans,
         Queues: queues,
     }

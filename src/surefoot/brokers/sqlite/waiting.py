@@ -6,6 +6,7 @@ import msgspec
 
 from surefoot.brokers.answers import CancelWord, Requeued
 from surefoot.brokers.broker import Amend, Cancel, Delete, Move, Requeue
+from surefoot.brokers.sqlite.audit import note
 from surefoot.brokers.sqlite.pieces import (
     due_ms,
     enter_last,
@@ -75,6 +76,8 @@ def cancel(tx: Tx, verb: Cancel) -> list[CancelWord]:
         tx.many(_END_WAITING, [(seq, verb.reason, tx.now_ms, until) for _, seq in over])
     tx.ended(queue, [id for id, _ in over])
     tx.count(queue, "cancelled", len(over))
+    met = [id for id, word in zip(verb.ids, words, strict=True) if word != "finished"]
+    note(tx, queue, verb.who, "cancel", met, verb.reason)
     remember(tx, queue, "cancel", words)
     return words
 
@@ -89,6 +92,8 @@ def requeue(tx: Tx, verb: Requeue) -> list[Requeued]:
     found = places(tx, queue, verb.ids)
     answers: list[Requeued] = []
     back: list[tuple[int, int]] = []
+    later: list[tuple[int, int]] = []
+    head = first_due(tx, queue)
     for id in verb.ids:
         place = found.get(id)
         if place is None or place[2] != "dead":
@@ -103,11 +108,21 @@ def requeue(tx: Tx, verb: Requeue) -> list[Requeued]:
             continue
         if key is not None:
             tx.do(_END_PERIOD, queue=queue, key=key)
-        tx.do(_REVIVE, seq=seq, key=key, now=tx.now_ms)
-        back.append((seq, priority(level)))
+        wait_ms = verb.first_ms + (len(back) + len(later)) * verb.every_us // 1_000
+        due = tx.now_ms + wait_ms
+        tx.do(_REVIVE, seq=seq, key=key, now=due)
+        if wait_ms > 0:
+            later.append((seq, due))
+        else:
+            back.append((seq, priority(level)))
         place[2] = "pending"
         answers.append(_REQUEUED)
+    tx.many(_SCHEDULE, later)
+    if later and first_due(tx, queue) != head:
+        tx.wake(queue)
     enter_last(tx, queue, back)
+    requeued = [id for id, answer in zip(verb.ids, answers, strict=True) if answer.word == "requeued"]
+    note(tx, queue, verb.who, "requeue", requeued)
     remember(tx, queue, "requeue", answers)
     return answers
 
@@ -148,6 +163,7 @@ def amend(tx: Tx, verb: Amend) -> Literal["amended", "not_dead"]:
     if place is not None and place[2] == "dead":
         tx.do(_REWRITE, seq=place[1], envelope=verb.envelope)
         word = "amended"
+        note(tx, queue, verb.who, "edit", [verb.id])
     remember(tx, queue, "amend", word)
     return word
 
@@ -170,6 +186,8 @@ def delete(tx: Tx, verb: Delete) -> list[bool]:
     text = json_text(gone)
     tx.do(_DELETE_JOBS, seqs=text)
     tx.do(_DELETE_BODIES, seqs=text)
-    tx.ended(queue, [id for id, went in zip(verb.ids, answers, strict=True) if went])
+    forgotten = [id for id, went in zip(verb.ids, answers, strict=True) if went]
+    tx.ended(queue, forgotten)
+    note(tx, queue, verb.who, "delete", forgotten)
     remember(tx, queue, "delete", answers)
     return answers

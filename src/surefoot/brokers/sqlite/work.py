@@ -8,8 +8,9 @@ from typing import Any, Final
 from surefoot import clock
 from surefoot.brokers.broker import Call
 from surefoot.brokers.sqlite import faults
+from surefoot.brokers.sqlite.history import write_counts
 from surefoot.brokers.sqlite.store import Store
-from surefoot.brokers.sqlite.tx import House, News, Tx, write_counts
+from surefoot.brokers.sqlite.tx import House, News, Tx
 from surefoot.brokers.sqlite.verbs import answer
 
 WAKE: Final = "wake"

@@ -187,7 +187,7 @@ class Writer:
             self._commit()
         except Exception as error:
             if committing and faults.is_doubtful(error):
-                return NoAnswer()
+                return NoAnswer(faults.unwritten(error, store.path))
             told = faults.told(error, store.path)
             return [told] * len(ticket.call.verbs) if faults.is_full(told) else told
         self._tell(work)

@@ -1,10 +1,12 @@
 """What Django calls when the application starts: the settings become surefoot's, and connections are kept fresh."""
 
+import os
+
 from django.apps import AppConfig
-from django.conf import settings
+from django.conf import ENVIRONMENT_VARIABLE, settings
 
 from surefoot.client.store import configure
-from surefoot.engine.served import fittings
+from surefoot.execution.outfit import errands, fittings
 from surefoot.integrations.django.connections import fresh
 from surefoot.integrations.django.settings import SETTING, read
 
@@ -22,3 +24,5 @@ class SurefootConfig(AppConfig):  # type: ignore[misc]  # Django is untyped
         configure(url=said.url, namespace=said.namespace)
         if fresh not in fittings:
             fittings.append(fresh)
+        if os.environ.get(ENVIRONMENT_VARIABLE):  # else whoever gave Django its settings does so in a child too
+            errands["django:setup"] = {}

@@ -38,7 +38,7 @@ def fresh(spec: Spec) -> Spec:
         finally:
             _close_soon()
 
-    return replace(spec, function=on_loop if spec.executor == "loop" else in_thread)
+    return replace(spec, function=on_loop if spec.signature.is_async else in_thread)
 
 
 def _close_soon() -> None:

@@ -3,7 +3,7 @@
 -- KEYS.dead      zset   id by time of death, ms
 -- ARGV.id        text   the job
 -- ARGV.envelope  bytes  the new one
--- uses: time house memory
+-- uses: time house memory audit
 -- returns: amended, not_dead
 -- keeps: the first write grows, so that a full server refuses the whole call
 if answer then
@@ -17,6 +17,7 @@ if redis.call('ZSCORE', KEYS.dead, ARGV.id) then
     return refused
   end
   said = 'amended'
+  audit('edit', {ARGV.id})
 end
 remember(said)
 return said

@@ -1,7 +1,7 @@
 -- delete: forgets jobs in any place but a lease.
 -- KEYS.dead  zset  id by time of death, ms
 -- ARGV.rest  text  ids
--- uses: time drains house memory traits keys cancelled ended
+-- uses: time drains house memory traits keys cancelled ended audit
 -- returns: a line each: 1, or 0 for a job that runs or is unknown
 -- keeps: a running job is not touched
 if answer then
@@ -26,6 +26,7 @@ for i = $REST, #ARGV do
   end
 end
 ended(gone)
+audit('delete', gone)
 local said = table.concat(words, '\n')
 remember(said)
 return said

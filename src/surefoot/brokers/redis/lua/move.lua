@@ -1,7 +1,7 @@
 -- move: another due time for waiting jobs.
 -- ARGV.due   text  "" now, "+ms" after now, or ms
 -- ARGV.rest  text  ids
--- uses: time drains house memory enter wake traits store
+-- uses: time drains house memory enter wake traits counts park cancelled store
 -- returns: a line each: 1, or 0 for a job that does not wait
 -- keeps: a job that runs or is over is not touched; a pending one that is due now keeps its place
 if answer then

@@ -1,4 +1,5 @@
 -- put: stores jobs; each stands alone.
+-- KEYS.leases      zset     id by the end of its lease, ms
 -- ARGV.max_length  integer  the most jobs that may wait; -1: as set on the queue
 -- ARGV.keep_ms     ms       how long a job that is replaced is kept; -1: for ever
 -- ARGV.many        integer  how many jobs follow

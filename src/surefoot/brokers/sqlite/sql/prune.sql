@@ -1,6 +1,6 @@
 -- prune: forget what is over, in bounded bites.
 -- :queue   text     namespace:queue
--- :before  integer  ms, or minutes for history: what is older goes
+-- :before  integer  ms: what is older goes
 -- :now     integer  ms, the store's time
 -- :most    integer  rows at most
 -- returns: rows as each statement says
@@ -20,9 +20,6 @@ WHERE queue = :queue AND state = 'dead' AND at < :before ORDER BY at, seq LIMIT 
 -- name: drop_workers
 DELETE FROM worker WHERE queue = :queue AND caller IN (
     SELECT caller FROM worker WHERE queue = :queue AND seen < :before LIMIT :most);
-
--- name: drop_minutes
-DELETE FROM minute WHERE queue = :queue AND minute >= 0 AND minute < :before;
 
 -- name: mend
 -- A moment that is no number, but text or a blob, comes behind all numbers: what somebody else wrote there is now.

@@ -1,8 +1,8 @@
--- requeue: dead jobs go to the tail of pending, their keys taken again.
+-- requeue: dead jobs go to the tail of pending, at once or when they are due, their keys taken again.
 -- :queue  text     namespace:queue
 -- :seq    integer  the row of a job
 -- :key    text     `<task> <key>`, or NULL if it holds none until done
--- :now    integer  ms, the store's time
+-- :now    integer  ms, the store's time, or when the job is due again
 -- returns: the holder of a key, if it has one
 -- keeps: runs only grow; a key has one holder
 

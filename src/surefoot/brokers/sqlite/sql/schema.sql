@@ -113,6 +113,48 @@ CREATE TABLE IF NOT EXISTS minute(
     PRIMARY KEY (queue, minute)
 ) WITHOUT ROWID;
 
+-- name: hour
+-- The same in each hour of the last 30 days.
+CREATE TABLE IF NOT EXISTS hour(
+    queue TEXT NOT NULL,
+    hour INTEGER NOT NULL,
+    enqueued INTEGER NOT NULL,
+    completed INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
+    retried INTEGER NOT NULL,
+    dead INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL,
+    expired INTEGER NOT NULL,
+    recovered INTEGER NOT NULL,
+    PRIMARY KEY (queue, hour)
+) WITHOUT ROWID;
+
+-- name: times
+-- How long jobs waited and ran, by minutes (`period` 1) and by hours (60): counts of buckets, as MessagePack.
+CREATE TABLE IF NOT EXISTS times(
+    queue TEXT NOT NULL,
+    period INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    sketch BLOB NOT NULL,
+    PRIMARY KEY (queue, period, at)
+) WITHOUT ROWID;
+
+-- name: audit
+-- The last changes by hand: who asked for what, how many jobs it changed, and the first of them by name.
+CREATE TABLE IF NOT EXISTS audit(
+    seq INTEGER PRIMARY KEY,
+    queue TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    what TEXT NOT NULL,
+    many INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    names TEXT NOT NULL
+);
+
+-- name: audit_queue
+CREATE INDEX IF NOT EXISTS audit_queue ON audit(queue, seq);
+
 -- name: meta
 -- The words of a queue; those of the whole store (layout, last) stand under the empty queue.
 CREATE TABLE IF NOT EXISTS meta(

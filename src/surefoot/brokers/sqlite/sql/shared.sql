@@ -11,15 +11,6 @@
 -- :now     integer  ms, the store's time
 -- :before  integer  ms, callers unused since then go
 -- :most    integer  rows at most
--- :minute  integer  minutes since the epoch, or -1 for all time
--- :enqueued   integer  jobs, as the next ones
--- :completed  integer  jobs
--- :failed     integer  runs
--- :retried    integer  jobs
--- :dead       integer  jobs
--- :cancelled  integer  jobs
--- :expired    integer  jobs
--- :recovered  integer  jobs
 -- :ids     text     JSON array of job ids
 -- :seq     integer  a job
 -- :seqs    text     JSON array of jobs' rows
@@ -49,15 +40,6 @@ INSERT INTO meta(queue, name, value) VALUES (:queue, :name, :steps)
 ON CONFLICT (queue, name) DO UPDATE SET value = value + excluded.value
 RETURNING value;
 
--- name: count_minute
-INSERT INTO minute(queue, minute, enqueued, completed, failed, retried, dead, cancelled, expired, recovered)
-VALUES (:queue, :minute, :enqueued, :completed, :failed, :retried, :dead, :cancelled, :expired, :recovered)
-ON CONFLICT (queue, minute) DO UPDATE SET
-    enqueued = enqueued + excluded.enqueued, completed = completed + excluded.completed,
-    failed = failed + excluded.failed, retried = retried + excluded.retried, dead = dead + excluded.dead,
-    cancelled = cancelled + excluded.cancelled, expired = expired + excluded.expired,
-    recovered = recovered + excluded.recovered;
-
 -- name: recall
 SELECT call, tag, answer FROM caller WHERE queue = :queue AND verb = :verb AND id = :id;
 
@@ -81,7 +63,7 @@ FROM json_each(:ids) e CROSS JOIN job j ON j.queue = :queue AND j.id = e.value;
 UPDATE job SET state = 'pending', rank = :rank, at = NULL, reason = NULL WHERE seq = :seq;
 
 -- name: park
-UPDATE job SET state = 'parked', at = :now, rank = :rank, token = NULL, reason = :reason WHERE seq = :seq;
+UPDATE job SET state = 'parked', at = :now, rank = :rank, token = NULL, cancel = NULL, reason = :reason WHERE seq = :seq;
 
 -- name: release
 UPDATE job SET unique_key = NULL WHERE seq = :seq;

@@ -2,7 +2,6 @@
 -- :queue   text     namespace:queue
 -- :now     integer  ms, the store's time
 -- :most    integer  how many of the next pending jobs are looked at
--- :first   integer  the first minute that is asked for
 -- :prefix  text     how the names of words begin
 -- :after   text     the first text behind all that begin so
 -- returns: rows as each statement says
@@ -22,10 +21,6 @@ SELECT min(enqueued) FROM (SELECT enqueued FROM job INDEXED BY job_pending
 
 -- name: workers
 SELECT caller, seen, presence FROM worker WHERE queue = :queue ORDER BY caller;
-
--- name: minutes
-SELECT minute, enqueued, completed, failed, retried, dead, cancelled, expired, recovered FROM minute
-WHERE queue = :queue AND (minute >= max(:first, 0) OR minute = -1) ORDER BY minute;
 
 -- name: words
 SELECT name, value FROM meta WHERE queue = :queue AND name >= :prefix AND name < :after;

@@ -1,42 +1,35 @@
--- lease: hands jobs out, but for those that cannot run here: without a body a job is dead, a newer one is parked.
+-- lease: hands jobs out.
 -- KEYS.jobs        hash  id -> `<enqueued>\n<envelope>`
--- KEYS.traits      hash  id -> JSON
 -- KEYS.leases      zset  id by the end of its lease, ms
 -- KEYS.held        hash  id -> `<token> <rank> <since>` of the running lease
 -- ARGV.lease_ms    ms    how long the leases last
--- uses: time house memory chunks traits park keys bury
+-- uses: time house memory chunks
 local token = ARGV.caller .. '.' .. ARGV.call
 local ids, bodies, orphans = {}, {}, {}
 
--- `jobs`: id, rank, id, rank, ... The caller takes the ids that come back out of their place.
-local function lease(jobs)
-  local wanted, leases, holds = {}, {}, {}
-  for i = 1, #jobs, 2 do
-    wanted[#wanted + 1] = jobs[i]
+-- `jobs`: id, rank, id, rank, ... Their ids, what the store holds of them, and whether it holds something of each.
+local function looked_up(jobs)
+  local wanted, whole = {}, true
+  for i = 1, #jobs / 2 do
+    wanted[i] = jobs[2 * i - 1]
   end
   local found = gather(wanted, function(...) return redis.call('HMGET', KEYS.jobs, ...) end)
-  local traits = redis.call('EXISTS', KEYS.traits) == 1
-    and gather(wanted, function(...) return redis.call('HMGET', KEYS.traits, ...) end) or {}
+  for i = 1, #wanted do
+    whole = whole and found[i]
+  end
+  return wanted, found, whole
+end
+
+-- The caller takes them out of their place.
+local function hand_out(jobs, found)
+  local leases, holds, many = {}, {}, #ids
   local ends, holder, since = text(now + tonumber(ARGV.lease_ms)), token .. ' ', ' ' .. stamp
-  for i, id in ipairs(wanted) do
-    local rank, about = jobs[2 * i], traits_in(traits[i])
-    local reason = newer(about)
-    if not found[i] then
-      redis.call('HSET', KEYS.jobs, id, stamp .. '\n')
-      bury(id, 'body_lost', '', about)
-      orphans[#orphans + 1] = id
-    elseif reason then
-      park(id, reason, rank, priority_of(about))
-    else
-      if about.unique_until == 'start' then
-        release(id, about)
-      end
-      ids[#ids + 1], bodies[#bodies + 1] = id, found[i]
-      leases[#leases + 1], leases[#leases + 2] = ends, id
-      holds[#holds + 1], holds[#holds + 2] = id, holder .. rank .. since
-    end
+  for i = 1, #jobs / 2 do
+    local id = jobs[2 * i - 1]
+    leases[2 * i - 1], leases[2 * i] = ends, id
+    holds[2 * i - 1], holds[2 * i] = id, holder .. jobs[2 * i] .. since
+    ids[many + i], bodies[many + i] = id, found[i]
   end
   each(leases, function(...) redis.call('ZADD', KEYS.leases, ...) end)
   each(holds, function(...) redis.call('HSET', KEYS.held, ...) end)
-  return wanted
 end

@@ -6,7 +6,21 @@
 -- KEYS.scheduled     zset  id by due time, ms
 -- KEYS.pending       zset  id by rank
 -- KEYS.parked        hash  id -> `<parked> <member>`
--- uses: time house chunks enter wake traits keys cancelled stats ended
+-- uses: time house chunks enter wake stats ended
+
+-- The rules of keys and traits: made when the first job has any.
+local rules
+local function rule(name)
+  if not rules then
+    -- here: traits keys cancelled
+    rules = {
+      are_traits = are_traits, owner_of = owner_of, place_of = place_of, end_waiting = end_waiting,
+      drop_periods = drop_periods,
+    }
+  end
+  return rules[name]
+end
+
 local function room_for(limit)
   if limit < 0 then
     return math.huge
@@ -17,6 +31,9 @@ end
 
 -- nil: it is due.
 local function due_of(word)
+  if word == '' then
+    return nil
+  end
   local after = string.match(word, '^%+(%d+)$')
   local due = after and now + after or tonumber(word)
   return due and due > now and due or nil
@@ -29,8 +46,8 @@ local function asked(key, duplicate, taken)
   elseif taken[key] then
     return 'taken:' .. taken[key]
   end
-  local owner = owner_of(key)
-  local place = owner and duplicate == 'replace' and place_of(owner)
+  local owner = rule('owner_of')(key)
+  local place = owner and duplicate == 'replace' and rule('place_of')(owner)
   if not owner or place == 'leases' then
     return 'created', owner
   end
@@ -39,8 +56,8 @@ end
 
 -- What is wrong with the eight words of a job, nil if nothing: no claim should meet what cannot be read.
 local function fault_in(at)
-  local due, lasts, json = ARGV[at + 2], ARGV[at + 5], ARGV[at + 7]
-  if not string.find(ARGV[at + 3], '^%d$') then
+  local due, priority, lasts, json = ARGV[at + 2], ARGV[at + 3], ARGV[at + 5], ARGV[at + 7]
+  if priority ~= '5' and not string.find(priority, '^%d$') then
     return 'priority'
   elseif due ~= '' and not string.find(due, '^[+-]?%d+$') then
     return 'due'
@@ -49,19 +66,21 @@ local function fault_in(at)
   end
   if json ~= '' then
     local read, traits = pcall(cjson.decode, json)
-    if not read or not are_traits(traits) then
+    if not read or not rule('are_traits')(traits) then
       return 'traits'
     end
   end
+end
+
+local function add(list, one, other)
+  local many = #list
+  list[many + 1], list[many + 2] = one, other
 end
 
 -- What the accepted jobs of one call write, hash by hash. Eight words a job from ARGV[at] on:
 -- id, envelope, due, priority, key, until, duplicate, traits.
 local function accept(batch, at)
   local id, key, lasts = ARGV[at], ARGV[at + 4], ARGV[at + 5]
-  local function add(list, one, other)
-    list[#list + 1], list[#list + 2] = one, other
-  end
   add(batch.bodies, id, stamp .. '\n' .. ARGV[at + 1])
   if ARGV[at + 7] ~= '' then
     add(batch.traits, id, ARGV[at + 7])
@@ -88,16 +107,20 @@ local function place(batch, keep_ms)
   each(batch.holders, function(...) redis.call('HSET', KEYS.unique, ...) end)
   each(batch.periods, function(...) redis.call('ZADD', KEYS.unique_until, ...) end)
   each(batch.open_ended, function(...) redis.call('ZREM', KEYS.unique_until, ...) end)
-  local due = first_due()
-  each(batch.scheduled, function(...) redis.call('ZADD', KEYS.scheduled, ...) end)
+  local earlier = false
+  if #batch.scheduled > 0 then
+    local due = first_due()
+    each(batch.scheduled, function(...) redis.call('ZADD', KEYS.scheduled, ...) end)
+    earlier = first_due() < due
+  end
   enter(batch.ready)
   for _, id in ipairs(batch.replaced) do
-    end_waiting(id, keep_ms, 'replaced')
+    rule('end_waiting')(id, keep_ms, 'replaced')
   end
   if #batch.periods > 0 then
-    drop_periods(#batch.periods + 10)
+    rule('drop_periods')(#batch.periods + 10)
   end
-  if #batch.ready > 0 or first_due() < due then
+  if #batch.ready > 0 or earlier then
     wake() -- put_push, timer_push
   end
   ended(batch.replaced)
@@ -153,7 +176,7 @@ local function store(first, many, limit, keep_ms)
       end
       room = room - 1
     end
-    local other = string.match(verdict, '^replaced:(.*)$')
+    local other = owner and string.match(verdict, '^replaced:(.*)$')
     batch.replaced[#batch.replaced + 1] = other
     if other or verdict == 'created' then
       seen[id] = true

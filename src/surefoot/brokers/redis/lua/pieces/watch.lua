@@ -5,10 +5,14 @@
 -- ARGV.lease_ms   ms    how long this worker's leases last
 -- ARGV.floor_ms   ms    nobody sleeps longer
 -- uses: time house wake
-local function timers()
-  -- A lease that has ended, but lies beyond the worker's trust, is no timer: it would spin.
+local function first_end()
+  return tonumber(redis.call('ZRANGE', KEYS.leases, 0, 0, 'WITHSCORES')[2]) or math.huge
+end
+
+-- A lease that has ended and was not recovered is no timer: it would spin.
+local function next_end()
   local ends = redis.call('ZRANGEBYSCORE', KEYS.leases, '(' .. stamp, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
-  return first_due(), tonumber(ends) or math.huge
+  return tonumber(ends) or math.huge
 end
 
 -- How long this worker may sleep, and the new watch if it takes it.
