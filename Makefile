@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Most tests wait for a lease, a lock or a process: two for each processor use it better than one.
+PYTEST := $(BIN)/pytest -n $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help demo test check faults matrix simulate soak versions bench docs format clean build venv lint types
@@ -29,7 +31,7 @@ demo: .venv/.demo ## the whole story in a minute: no server, no question (REDIS=
 endif
 
 test: lint types ## everything a change must pass: lint, types, the whole suite
-	$(BIN)/pytest -n auto
+	$(PYTEST)
 
 check: .venv/.stamp ## the inner loop, about a minute: format, lint, types, the fast tests
 	$(BIN)/ruff format --check -q . && $(BIN)/ruff check -q .
@@ -38,12 +40,12 @@ check: .venv/.stamp ## the inner loop, about a minute: format, lint, types, the 
 	$(BIN)/pytest -n auto $(wildcard tests/architecture tests/unit tests/conformance)
 
 faults: .venv/.matrix ## the whole suite in full: every kill, every seed, large examples; takes long
-	$(BIN)/pytest -n auto --full
+	$(PYTEST) --full
 
 # What of the long form is a kind of server, in the short profile: a run of minutes, not of hours.
 OTHERS := valkey-8 or redis-8 or redis-6.2 or redis-system
 matrix: .venv/.matrix ## every server there is a wheel for (and redis-server of the machine): alone, by sentinels, as cluster
-	$(BIN)/pytest -n auto --full --hypothesis-profile fast -m faults_full -k "$(OTHERS)" tests/test_servers.py tests/conformance tests/faults/redis
+	$(PYTEST) --full --hypothesis-profile fast -m faults_full -k "$(OTHERS)" tests/test_servers.py tests/conformance tests/faults/redis
 
 SOAK_S := $(if $(filter command,$(origin SECONDS)),$(SECONDS),60)
 SOAK_MORE := $(foreach word,LEASE SEED STORE,$(if $(filter command,$(origin $(word))),--$(shell echo $(word) | tr A-Z a-z) $($(word)))) $(if $(filter command,$(origin URL)),--url "$(URL)")

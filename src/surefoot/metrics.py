@@ -11,8 +11,8 @@ try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
     from prometheus_client.registry import Collector
-except ImportError as error:
-    raise ImportError("surefoot.metrics needs the client of Prometheus: pip install surefoot[metrics]") from error
+except ImportError as _why:
+    raise ImportError("surefoot.metrics needs the client of Prometheus: pip install surefoot[metrics]") from _why
 
 from surefoot.client.queue import Queue
 from surefoot.core.errors import StoreUnavailable

@@ -104,7 +104,7 @@ class Worker:
         self._middleware = tuple(middleware)
         for layer in self._middleware:
             callable_or_none("middleware", layer)
-        self.on_event = callable_or_none("on_event", on_event)
+        self.on_event: Callable[[Event], None] | None = callable_or_none("on_event", on_event)
         self._name = name if name is not None else socket.gethostname()
         if name is not None and not is_name(name):
             raise ConfigError(f"Worker(name={name!r}): give 1 to 128 letters, digits or _ . : -")

@@ -355,6 +355,7 @@ def _opened(
         if address.path.startswith(str(folder)) or address.scheme == "redis":
             broker.close_sync()
     for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None) or ""
+        module = sys.modules[name]  # a folder without __init__.py is a module without a file
+        file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
         if file.startswith(str(folder)):
             del sys.modules[name]

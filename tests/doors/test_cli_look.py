@@ -75,7 +75,8 @@ def test_a_queue_that_the_store_does_not_hold_is_refused(shop: Shop, ids: dict[s
     ran = shop.here("pause", "--url", shop.url, "-q", "mial")
     assert (ran.code, ran.out) == (2, "")
     sentence = "the store has no queue 'mial'; did you mean 'mail'? Known: billing, mail."
-    assert ran.err == f"surefoot: {sentence} See `surefoot pause --help`.\n"
+    new = "One begins with its first worker, or the first job of its application: --app module:queue."
+    assert ran.err == f"surefoot: {sentence} {new} See `surefoot pause --help`.\n"
 
 
 def test_an_empty_store_has_no_queue_and_the_answer_is_no(shop: Shop, ids: dict[str, str]) -> None:

@@ -51,7 +51,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         if address.path.startswith(str(tmp_path)) or address.scheme == "redis":
             broker.close_sync()
     for name in set(sys.modules) - before:
-        file = getattr(sys.modules[name], "__file__", None) or ""
+        module = sys.modules[name]  # a folder without __init__.py is a module without a file
+        file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), "")
         if file.startswith(str(tmp_path)):
             del sys.modules[name]
 

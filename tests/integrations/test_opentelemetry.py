@@ -267,13 +267,15 @@ def test_a_handlers_log_lines_name_their_span(seen: Seen) -> None:
         logging.getLogger("shop").warning("inside")
 
     welcome.enqueue_sync()
-    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
     try:
         logs.set_up("info", "json", stream, coloured=False)
         logging.getLogger("shop").warning("outside")
         asyncio.run(burst(jobs, middleware=[tracing.around_run]))
     finally:
         root.handlers = handlers
+        root.setLevel(level)
         logging.captureWarnings(False)
     stage.close()
     lines = {line["message"]: line for line in map(json.loads, stream.getvalue().splitlines())}

@@ -8,8 +8,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 try:
     from opentelemetry import metrics, propagate, trace
-except ImportError as error:
-    raise ImportError("surefoot.integrations.opentelemetry needs OpenTelemetry: pip install surefoot[otel]") from error
+except ImportError as _why:
+    raise ImportError("surefoot.integrations.opentelemetry needs OpenTelemetry: pip install surefoot[otel]") from _why
 
 from surefoot import clock
 from surefoot.core.job import Draft

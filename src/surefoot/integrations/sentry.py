@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 
 try:
     import sentry_sdk
-except ImportError as error:
-    raise ImportError("surefoot.integrations.sentry needs the SDK of Sentry: pip install surefoot[sentry]") from error
+except ImportError as _why:
+    raise ImportError("surefoot.integrations.sentry needs the SDK of Sentry: pip install surefoot[sentry]") from _why
 
 from surefoot.core.job import Draft
 from surefoot.core.outcome import Crashed, Outcome, Raised, Rejected, TimedOut
