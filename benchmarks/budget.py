@@ -24,15 +24,15 @@ if str(HERE) not in sys.path:  # run as a file
 
 from tests import servers  # noqa: E402  # run as a file, the tests are not on the path before
 
-from surefoot import Queue, Worker  # noqa: E402
-from surefoot.brokers.answers import Claimed  # noqa: E402
-from surefoot.brokers.broker import Call, Put, Settle  # noqa: E402
-from surefoot.brokers.redis import write  # noqa: E402
-from surefoot.brokers.redis.scripts import scripts  # noqa: E402
-from surefoot.core.codec import decode_envelope, encode_envelope  # noqa: E402
-from surefoot.core.job import Leased, NewJob  # noqa: E402
-from surefoot.core.lifecycle import Run, admit, decide  # noqa: E402
-from surefoot.core.outcome import Returned  # noqa: E402
+from surefoot import Queue, Worker  # noqa: E402  # as above
+from surefoot.brokers.answers import Claimed  # noqa: E402  # as above
+from surefoot.brokers.broker import Call, Put, Settle  # noqa: E402  # as above
+from surefoot.brokers.redis import write  # noqa: E402  # as above
+from surefoot.brokers.redis.scripts import scripts  # noqa: E402  # as above
+from surefoot.core.codec import decode_envelope, encode_envelope  # noqa: E402  # as above
+from surefoot.core.job import Leased, NewJob  # noqa: E402  # as above
+from surefoot.core.lifecycle import Run, admit, decide  # noqa: E402  # as above
+from surefoot.core.outcome import Returned  # noqa: E402  # as above
 
 BATCH = 100
 NOW_MS = 1_700_000_000_000

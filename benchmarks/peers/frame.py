@@ -107,7 +107,7 @@ class Peer:
 
     def work(self) -> None:
         """Run this queue's own worker in this process until it is told to stop."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: every contender has its own
 
     # --- what the commands come to ---
 
@@ -147,7 +147,7 @@ class Peer:
         await self.open()
         try:
             begun = time.perf_counter()
-            await put(numbers)  # type: ignore[misc]
+            await put(numbers)  # type: ignore[misc]  # each contender says what its own put gives; all are awaitable
             return time.perf_counter() - begun
         finally:
             await self.close()
